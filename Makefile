@@ -1,0 +1,42 @@
+# make demo: the main job, end to end.   make test: lint, types, the whole suite.
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTHON ?= python3
+CONSTRAINTS := docker/constraints.txt
+
+.PHONY: demo test lint types tests format clean
+
+demo: $(STAMP)
+	@$(BIN)/mms demo $(if $(ONCE),--once)
+
+test: lint types tests
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+tests: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(STAMP): pyproject.toml $(CONSTRAINTS)
+	@echo "Installing into $(VENV) (about a minute the first time)..."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: install it, or run make PYTHON=/path/to/python3.11"; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -q && apt-get install -q -y --no-install-recommends python3-venv; \
+	  else echo "Python's venv module is missing: install the Debian package python3-venv"; exit 2; fi; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c $(CONSTRAINTS) uv
+	@$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -c $(CONSTRAINTS) --build-constraints $(CONSTRAINTS) --group dev -e '.[demo]'
+	@touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) .demo

@@ -1,0 +1,1 @@
+"""Load tests: Locust users and the tools that tune autoscaling. Not in the wheel."""
