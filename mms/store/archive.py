@@ -1,0 +1,156 @@
+"""Unpack an artifact while it arrives: one pass that reads, hashes, checks and writes.
+
+Writes below the folder it is given and nowhere else, whatever the archive says. It creates plain
+files and folders only: links become hard links to files of the same archive, so no path that
+is written to can lead away. What is wrong with an artifact is a ``ModelLoadError`` that says
+which; what the stream raises (``StoreUnavailable``) passes through. Cleaning up is the caller's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from mms.errors import ModelLoadError
+from mms.store import tar
+from mms.store.gunzip import MAGIC, gunzip
+from mms.store.tree import Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from mms.store.base import ArtifactStream
+    from mms.store.limits import Limits
+    from mms.store.tree import Room
+
+_BLOCK = 1 << 20
+_TAIL = 16 << 20  # records are 10 KiB unless asked otherwise
+ARCHIVES = (".tar.gz", ".tgz", ".tar")
+_UNSUPPORTED = (".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unpacked:
+    """What was unpacked. ``files`` has every file's size by its path below the folder."""
+
+    bytes: int
+    disk_bytes: int  # an upper bound of what it takes on the disk
+    members: int
+    sha256: str  # of the bytes as they came
+    files: dict[str, int]
+
+
+def unpack(
+    stream: ArtifactStream,
+    name: str,
+    dest: Path,
+    limits: Limits,
+    *,
+    room: Room | None = None,
+) -> Unpacked:
+    """Unpack ``stream`` into ``dest``, an empty folder of ours; ``name`` is the artifact's.
+
+    An archive is one by its name; a file of any other name is written as it is. ``room`` is
+    asked before anything is written.
+    """
+    base = name.rstrip("/").rpartition("/")[2]
+    lower = base.lower()
+    if lower.endswith(_UNSUPPORTED):
+        raise ModelLoadError("this kind of archive isn't supported: use .tar.gz, .tgz or .tar")
+    raw = _Raw(stream)
+    tree = Tree(dest, limits, room)
+    if lower.endswith(ARCHIVES):
+        _unpack_archive(raw, tree, limits)
+    else:
+        tree.add_file(base, stream.size, raw.blocks())
+    tree.finish()
+    return Unpacked(
+        bytes=tree.bytes,
+        disk_bytes=tree.disk_bytes,
+        members=tree.members,
+        sha256=raw.hexdigest(),
+        files=tree.files,
+    )
+
+
+class _Raw:
+    """The stream's bytes, hashed as they pass."""
+
+    def __init__(self, stream: ArtifactStream) -> None:
+        self._stream = stream
+        self._hash = hashlib.sha256()
+
+    def blocks(self) -> Iterator[bytes]:
+        while block := self._stream.read(_BLOCK):
+            self._hash.update(block)
+            yield block
+
+    def hexdigest(self) -> str:
+        return self._hash.hexdigest()
+
+
+class _Reader:
+    """Blocks of any size, handed out in the sizes that a tar has."""
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks = blocks
+        self._left = memoryview(b"")
+
+    def up_to(self, n: int) -> Iterator[memoryview]:
+        """The next ``n`` bytes in pieces; fewer only at the end."""
+        while n:
+            if not self._left:
+                self._left = memoryview(next(self._blocks, b""))
+            if not self._left:
+                return
+            piece, self._left = self._left[:n], self._left[n:]
+            n -= len(piece)
+            yield piece
+
+    def exactly(self, n: int) -> bytes:
+        """``n`` bytes; fewer only at the end."""
+        return b"".join(self.up_to(n))
+
+
+def _peek(blocks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """The first tar block, and all blocks again."""
+    first = b""
+    while len(first) < tar.BLOCK and (block := next(blocks, b"")):
+        first += block
+    return first[: tar.BLOCK], chain((first,), blocks)
+
+
+def _unpack_archive(raw: _Raw, tree: Tree, limits: Limits) -> None:
+    head, blocks = _peek(raw.blocks())
+    packed = head.startswith(MAGIC)
+    if packed:
+        head, blocks = _peek(gunzip(blocks, limits))
+    if not tar.looks_like_tar(head):
+        what = "gzip, but with no tar inside" if packed else "neither gzip nor tar"
+        raise ModelLoadError(f"the artifact is not an archive: it is {what}")
+    reader = _Reader(blocks)
+    for member in tar.read_members(reader, limits):
+        if member.kind == "file":
+            tree.add_file(member.name, member.size, reader.up_to(member.size))
+            reader.exactly(tar.padding(member.size))
+        elif member.kind == "folder":
+            tree.add_folder(member.name)
+        else:
+            tree.add_link(member.name, member.target, symbolic=member.symbolic)
+    _expect_zeros(reader)
+
+
+def _expect_zeros(reader: _Reader) -> None:
+    """After its end mark an archive is padded to whole records, with nothing but zeros.
+
+    Reads to the very end: only then are the hash and the announced length known to be right.
+    """
+    tail = 0
+    for piece in reader.up_to(sys.maxsize):
+        tail += len(piece)
+        if tail > _TAIL or bytes(piece).count(0) != len(piece):
+            raise ModelLoadError("the archive has bytes after its end mark")

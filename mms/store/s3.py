@@ -1,0 +1,241 @@
+"""S3 as a store: one GET an artifact, and for big ones an ordered window of ranges.
+
+The only module that imports boto3, and it does so on first use, since that takes half a second.
+Retries are not made here but in :mod:`mms.store.fetch`, which can start an artifact over. Checksums
+are verified here and not by boto3: it fails with a TypeError on a 304 that carries one, and holds a
+206 against the checksum of the whole object; we hold the whole object against it, ranges included.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+from mms.errors import ModelNotFound, StoreUnavailable, ValidationError
+from mms.store.base import NotModified, StoreRefused, StoreStats
+from mms.store.ranges import Checksum, Plan, S3Stream, windowed
+from mms.store.s3_problems import CHANGED, client_problem, problem
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from botocore.response import StreamingBody
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
+
+    from mms.types import TargetModel
+
+log = logging.getLogger("mms.store")
+
+PART_BYTES = 8 << 20
+WINDOW = 4
+_READ = 256 << 10
+
+
+class S3Store:
+    """The artifacts below ``prefix`` (empty, or ending in a slash) of ``bucket``.
+
+    ``connections`` is how many fetches run side by side; a big one takes up to ``window``
+    connections. An attempt may outlive its deadline by the timeouts, never by more.
+    """
+
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str,
+        *,
+        endpoint_url: str | None = None,
+        connections: int = 8,
+        connect_timeout_s: float = 3.0,
+        read_timeout_s: float = 5.0,
+        part_bytes: int = PART_BYTES,
+        window: int = WINDOW,
+    ) -> None:
+        self.id = f"s3://{bucket}/{prefix}"
+        self._bucket = bucket
+        self._prefix = prefix
+        self._endpoint_url = endpoint_url
+        self._connections = connections * window
+        self._timeouts = (connect_timeout_s, read_timeout_s)
+        self._part_bytes = part_bytes
+        self._window = window
+        self._threads = ThreadPoolExecutor(connections * (window - 1), "mms-ranges")
+        self._is_closed = False
+        self._client_lock = threading.Lock()
+        self._made: S3Client | None = None
+        self._stats_lock = threading.Lock()
+        self._requests: Counter[tuple[str, str]] = Counter()
+        self._bytes = 0
+
+    def open(self, target: TargetModel, *, known_etag: str | None, deadline: float) -> S3Stream:
+        """Exactly one GetObject; a big object's further ranges are asked for as it is read."""
+        more = {} if known_etag is None else {"IfNoneMatch": known_etag}
+        response = self._get("get", target, more, deadline)
+        body: StreamingBody = response["Body"]
+        try:
+            size, etag = response["ContentLength"], response["ETag"]
+        except KeyError:
+            body.close()
+            raise StoreUnavailable("the model store announced no length or no ETag") from None
+        plan = Plan(
+            target=target,
+            etag=etag,
+            size=size,
+            part_bytes=self._part_bytes,
+            window=self._window,
+            deadline=deadline,
+        )
+        head = self._blocks(body, target, min(size, self._part_bytes), deadline)
+        blocks = windowed(head, self._part, plan, self._threads)
+        checksum = Checksum.of(response["ResponseMetadata"]["HTTPHeaders"])
+        return S3Stream(blocks, etag=etag, size=size, checksum=checksum, release=body.close)
+
+    def check(self) -> None:
+        """Ask for a key that isn't there: wrong settings show, whatever the role may do."""
+        try:
+            more = {"Range": "bytes=0-0"}
+            self._get("check", ".mms-check", more, time.monotonic() + 60)["Body"].close()
+        except StoreRefused as exc:
+            raise ValidationError(f"{self.id}: {exc.message}") from exc
+        except ModelNotFound as exc:
+            if "permission" in exc.message:  # a role without s3:ListBucket can't tell more
+                log.info(
+                    "store can't tell a missing model from a denied one", extra={"store": self.id}
+                )
+
+    def stats(self) -> StoreStats:
+        with self._stats_lock:
+            return StoreStats(requests=dict(self._requests), bytes=self._bytes)
+
+    def close(self) -> None:
+        """What is being read ends with an error, so that no thread holds up the process's end."""
+        self._is_closed = True
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        with self._client_lock:
+            if self._made is not None:
+                self._made.close()
+
+    def _get(
+        self, op: str, target: str, more: dict[str, str], deadline: float
+    ) -> GetObjectOutputTypeDef:
+        if time.monotonic() >= deadline or self._is_closed:
+            raise _too_slow()
+        client = self._client()
+        with self._answers(op, target):
+            response = client.get_object(
+                Bucket=self._bucket,
+                Key=self._prefix + target,
+                **more,  # type: ignore[arg-type]
+            )
+        self._note(op, "ok")
+        return response
+
+    def _part(self, plan: Plan, start: int, stop: threading.Event) -> list[bytes]:
+        """One range of the version that was opened; given up when ``stop`` is set."""
+        end = min(start + plan.part_bytes, plan.size)
+        more = {"Range": f"bytes={start}-{end - 1}", "IfMatch": plan.etag}
+        try:
+            response = self._get("get_range", plan.target, more, plan.deadline)
+        except ModelNotFound as exc:
+            raise StoreUnavailable(CHANGED) from exc
+        body: StreamingBody = response["Body"]
+        if response.get("ContentRange") != f"bytes {start}-{end - 1}/{plan.size}":
+            body.close()
+            raise StoreUnavailable("the model store answered another range than was asked for")
+        blocks = self._blocks(body, plan.target, end - start, plan.deadline)
+        with closing(blocks):
+            return list(takewhile(lambda _: not stop.is_set(), blocks))
+
+    def _blocks(
+        self, body: StreamingBody, target: str, n: int, deadline: float
+    ) -> Generator[bytes, None, None]:
+        """``n`` bytes of a body as they arrive, so that a slow drip can't outlast the deadline."""
+        raw: Any  # urllib3's response; its read1 returns what has arrived
+        with body as raw:
+            while n:
+                left = deadline - time.monotonic()
+                if left <= 0 or self._is_closed:
+                    raise _too_slow()
+                with self._answers("read", target):
+                    if left < self._timeouts[1]:
+                        body.set_socket_timeout(left)
+                    block: bytes = raw.read1(min(n, _READ))
+                if not block:
+                    self._note("read", "cut")
+                    raise StoreUnavailable("the model store cut an answer short")
+                n -= len(block)
+                with self._stats_lock:
+                    self._bytes += len(block)
+                yield block
+
+    @contextmanager
+    def _answers(self, op: str, target: str) -> Iterator[None]:
+        """Turns every failure of the client library into one of ours, and counts it."""
+        from botocore.exceptions import BotoCoreError, ClientError
+        from urllib3.exceptions import HTTPError
+
+        try:
+            yield
+        except ClientError as exc:
+            status = exc.response["ResponseMetadata"]["HTTPStatusCode"]
+            if status == 304:
+                self._note(op, "not_modified")
+                raise NotModified from exc
+            error, outcome = problem(status, exc.response["Error"]["Code"], target)
+            self._note(op, outcome)
+            raise error from exc
+        except (BotoCoreError, HTTPError, OSError) as exc:
+            error, outcome = client_problem(type(exc).__name__)
+            self._note(op, outcome)
+            raise error from exc
+
+    def _note(self, op: str, outcome: str) -> None:
+        with self._stats_lock:
+            self._requests[op, outcome] += 1
+
+    def _client(self) -> S3Client:
+        with self._client_lock:
+            if self._made is None:
+                self._made = self._make_client()
+            return self._made
+
+    def _make_client(self) -> S3Client:
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError
+
+        connect_s, read_s = self._timeouts
+        config = Config(
+            connect_timeout=connect_s,
+            read_timeout=read_s,
+            max_pool_connections=self._connections,
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            response_checksum_validation="when_required",
+            signature_version="s3v4",
+            tcp_keepalive=True,
+        )
+        try:
+            client = boto3.session.Session().client(
+                "s3", endpoint_url=self._endpoint_url, config=config
+            )
+        except (BotoCoreError, ValueError) as exc:
+            name = type(exc).__name__ if isinstance(exc, BotoCoreError) else "ValueError"
+            raise client_problem(name)[0] from exc
+        client.meta.events.register("before-call.s3.GetObject", _ask_for_checksum)
+        return client
+
+
+def _ask_for_checksum(params: dict[str, Any], **_: object) -> None:
+    """Whole objects only: a range has no checksum of its own."""
+    if "Range" not in params["headers"]:
+        params["headers"]["x-amz-checksum-mode"] = "ENABLED"
+
+
+def _too_slow() -> StoreUnavailable:
+    return StoreUnavailable("the model store is too slow: the time for this load is over")

@@ -1,0 +1,42 @@
+"""Fixtures that start real parts; one S3 server for each test process, started when first asked."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mms.demo.s3server import S3Server
+from tests.support.faults import FaultProxy
+from tests.support.s3 import Bucket
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_prefixes = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    with S3Server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def bucket(s3_server: S3Server) -> Iterator[Bucket]:
+    opened = Bucket(s3_server)
+    yield opened
+    opened.client.close()
+
+
+@pytest.fixture
+def bucket_prefix() -> str:
+    """A prefix that no other test uses, with its trailing slash."""
+    return f"t{next(_prefixes)}/models/"
+
+
+@pytest.fixture
+def fault_proxy(s3_server: S3Server) -> Iterator[FaultProxy]:
+    with FaultProxy(s3_server.endpoint_url) as proxy:
+        yield proxy
