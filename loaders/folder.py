@@ -1,0 +1,138 @@
+"""Which file of an artifact's folder is the model.
+
+Walks the folder within bounds, leaves out what operating systems put beside models, and asks the
+loaders by content which file is one. None, several and unknown ones are ``LoadError``s that name
+what is there; so is ``code/``, which is never ignored. Paths in messages are relative.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from loaders import sniff
+from loaders.base import LoadError
+from loaders.manifest import NAME as MANIFEST
+
+MAX_FILES: Final = 10_000
+_SHOWN: Final = 5
+_JUNK_FOLDERS: Final = frozenset({"__MACOSX", "__pycache__"})
+_UNSUPPORTED_SUFFIXES: Final = {
+    ".ubj": "XGBoost",
+    ".bst": "XGBoost",
+    ".cbm": "CatBoost",
+    ".lgb": "LightGBM",
+    ".skops": "skops",
+    ".pt": "PyTorch",
+    ".pth": "PyTorch",
+    ".ckpt": "PyTorch",
+    ".h5": "Keras",
+    ".keras": "Keras",
+    ".pb": "TensorFlow",
+    ".tflite": "TensorFlow Lite",
+    ".safetensors": "safetensors",
+    ".gguf": "GGUF",
+    ".pmml": "PMML",
+    ".mlmodel": "Core ML",
+    ".cloudpickle": "cloudpickle",
+    ".dill": "dill",
+}
+_UNSUPPORTED_NAMES: Final = {"xgboost-model": "XGBoost", "model.txt": "LightGBM"}
+_MODEL_SUFFIXES: Final = (".joblib", ".pkl", ".pickle", ".onnx")
+
+
+def files(folder: Path) -> list[PurePosixPath]:
+    """The files that may be models, relative and sorted; raises LoadError for ``code/``."""
+    found: list[PurePosixPath] = []
+    for path in _walk(folder):
+        if "code" in path.parts[:-1]:
+            raise LoadError(
+                f"this artifact carries its own inference code ({path}), which this version "
+                "doesn't run, so it isn't served"
+            )
+        if not path.name.startswith(".") and path != PurePosixPath(MANIFEST):
+            found.append(path)
+    return sorted(found)
+
+
+def _walk(folder: Path) -> Iterator[PurePosixPath]:
+    """Every file but junk; hidden folders are left out, hidden files of ``code/`` are not."""
+    count = 0
+    for where, folders, names in os.walk(folder):
+        folders[:] = [d for d in folders if d not in _JUNK_FOLDERS and not d.startswith(".")]
+        inside = PurePosixPath(Path(where).relative_to(folder).as_posix())
+        for name in names:
+            count += 1
+            if count > MAX_FILES:
+                raise LoadError(f"the artifact has more than {MAX_FILES} files")
+            if name != ".DS_Store" and not name.startswith("._"):
+                yield inside / name
+
+
+def head_of(folder: Path, path: PurePosixPath) -> bytes:
+    """The first bytes of a file that must be inside the folder, links followed."""
+    try:
+        real = (folder / path).resolve()
+    except RuntimeError:  # a link to itself
+        raise LoadError(f"{path} is a link that leads nowhere") from None
+    if not real.is_relative_to(folder.resolve()):
+        raise LoadError(f"{path} leads out of the artifact")
+    if not real.is_file():
+        raise LoadError(f"{path} isn't a file of the artifact")
+    with real.open("rb") as file:
+        return file.read(sniff.HEAD_BYTES)
+
+
+def find_model(
+    folder: Path, recognises: Callable[[Path, bytes], str | None]
+) -> tuple[PurePosixPath, str]:
+    """The one model file and its format; raises LoadError where there isn't exactly one."""
+    candidates = files(folder)
+    if not candidates:
+        raise LoadError("there is no model inside: the artifact holds no files")
+    models: list[tuple[PurePosixPath, str]] = []
+    heads: dict[PurePosixPath, bytes] = {}
+    for path in candidates:
+        heads[path] = head_of(folder, path)
+        kind = recognises(folder / path, heads[path])
+        if kind is not None:
+            models.append((path, kind))
+    # what is named like a model counts as one, so that a broken one isn't passed over
+    known = {path for path, _ in models}
+    broken = [p for p in candidates if p not in known and p.name.lower().endswith(_MODEL_SUFFIXES)]
+    if len(models) + len(broken) > 1:
+        raise LoadError(
+            f"there are several models inside ({_list(sorted([*known, *broken]))}): "
+            f'name one in {MANIFEST}, as "entry"'
+        )
+    if broken:
+        raise LoadError(f"{broken[0]} isn't a model: it is {sniff.describe(heads[broken[0]])}")
+    if not models:
+        raise _nothing(candidates, heads)
+    return models[0]
+
+
+def _nothing(candidates: list[PurePosixPath], heads: dict[PurePosixPath, bytes]) -> LoadError:
+    for path in candidates:
+        why = unsupported(path)
+        if why is not None:
+            return LoadError(why)
+    if len(candidates) == 1:
+        what = sniff.describe(heads[candidates[0]])
+        return LoadError(f"there is no model inside: {candidates[0]} is {what}")
+    return LoadError(f"there is no model inside, only {_list(candidates)}")
+
+
+def unsupported(path: PurePosixPath) -> str | None:
+    """Why a format that is known by its name isn't served."""
+    kind = _UNSUPPORTED_NAMES.get(path.name.lower()) or _UNSUPPORTED_SUFFIXES.get(
+        path.suffix.lower()
+    )
+    return None if kind is None else f"{path}: format {kind} isn't supported here"
+
+
+def _list(paths: list[PurePosixPath]) -> str:
+    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    return ", ".join(str(p) for p in paths[:_SHOWN]) + more

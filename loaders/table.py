@@ -1,0 +1,136 @@
+"""The table of loaders, and the one way to load an artifact.
+
+Names to modules, imported when first needed; the entry-point group ``mms.loaders`` adds to it
+(``name = "package.module:Class"``). :func:`load_model` does it all: manifest, finding the file,
+recognising, loading. Holds no framework and no state but the loaders that were imported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from loaders import sniff
+from loaders.base import Loader, LoadError, LoadOptions, Model
+from loaders.folder import files, find_model, head_of, unsupported
+from loaders.manifest import Manifest, read_manifest
+
+GROUP: Final = "mms.loaders"
+TABLE: Final = {
+    "onnx": "loaders.onnx:OnnxLoader",
+    "sklearn": "loaders.joblib:JoblibLoader",
+}
+_ALIASES: Final = {"joblib": "sklearn", "pickle": "sklearn", "scikit-learn": "sklearn"}
+_NEEDS: Final = {"onnx": "onnxruntime", "sklearn": "sklearn"}
+
+# The lightest first: a worker that is forked early is missing only what is rarely used.
+_PRELOAD: Final = (
+    "numpy",
+    "onnxruntime",
+    "loaders.onnx",
+    "joblib",
+    "loaders.joblib",
+    "pandas",
+    "sklearn",
+    "sklearn.linear_model",
+    "sklearn.pipeline",
+    "sklearn.ensemble",
+)
+
+
+@cache
+def _added() -> dict[str, str]:
+    return {point.name: point.value for point in entry_points(group=GROUP)}
+
+
+def formats() -> tuple[str, ...]:
+    """The names of all formats there are loaders for, installed or not."""
+    return (*TABLE, *(name for name in sorted(_added()) if name not in TABLE))
+
+
+def loader(name: str) -> Loader:
+    """The loader of that name; raises LoadError saying whether it or its framework is missing."""
+    name = _ALIASES.get(name, name)
+    made = _made(name)
+    if name in _NEEDS and find_spec(_NEEDS[name]) is None:
+        raise LoadError(f"format {name} needs {_NEEDS[name]}, which isn't installed here")
+    return made
+
+
+@cache
+def _made(name: str) -> Loader:
+    """The loader itself: our own can recognise files without their frameworks."""
+    where = TABLE.get(name) or _added().get(name)
+    if where is None:
+        raise LoadError(f"there is no loader for format {name!r}, only for {', '.join(formats())}")
+    module, _, attribute = where.partition(":")
+    try:
+        made: Loader = getattr(import_module(module), attribute)()
+    except ImportError as error:
+        what = error.name or module
+        raise LoadError(f"format {name} needs {what}, which isn't installed here") from error
+    return made
+
+
+def preload_modules() -> list[str]:
+    """What a zygote imports before it forks workers, the lightest loaders first."""
+    roots = ((module, module.partition(".")[0]) for module in _PRELOAD)
+    return [module for module, root in roots if find_spec(root) is not None]
+
+
+def load_model(folder: Path, options: LoadOptions) -> Model:
+    """Load the model that is in ``folder``; raises LoadError, MemoryError."""
+    manifest = read_manifest(folder)
+    options = replace(
+        options,
+        method=manifest.method or options.method,
+        batchable=options.batchable if manifest.batchable is None else manifest.batchable,
+        options={**options.options, **manifest.options},
+    )
+    try:
+        if manifest.entry is not None:
+            path, kind = _named(folder, manifest.entry, manifest)
+        else:
+            path, kind = _found(folder, manifest)
+        model = loader(kind).load(folder / path, options)
+    except OSError as error:
+        raise LoadError(f"the artifact can't be read: {error.strerror}") from error
+    if manifest.signature is not None:
+        model.signature = manifest.signature
+    return model
+
+
+def _named(folder: Path, entry: PurePosixPath, manifest: Manifest) -> tuple[PurePosixPath, str]:
+    files(folder)  # refuses code/
+    head = head_of(folder, entry)
+    kind = _recognise(folder / entry, head, manifest.format)
+    if kind is None:
+        what = unsupported(entry) or f"{entry} isn't a model: it is {sniff.describe(head)}"
+        raise LoadError(what)
+    return entry, kind
+
+
+def _found(folder: Path, manifest: Manifest) -> tuple[PurePosixPath, str]:
+    wanted = manifest.format
+    if wanted is not None:
+        loader(wanted)  # no such loader: say so before "no model inside"
+    return find_model(folder, lambda path, head: _recognise(path, head, wanted))
+
+
+def _recognise(path: Path, head: bytes, wanted: str | None) -> str | None:
+    """The format of a file by its content and name; only ``wanted`` where that is given."""
+    for name in formats() if wanted is None else (_ALIASES.get(wanted, wanted),):
+        try:
+            candidate = _made(name)
+        except LoadError:
+            if wanted is not None:
+                raise
+            continue  # an added loader whose framework isn't here can't tell its files
+        if candidate.recognises(path, head):
+            return name
+    return None

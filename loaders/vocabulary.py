@@ -1,0 +1,107 @@
+"""The names one load may use: the allow-list, the guarded stand-ins, and the operator's own.
+
+Resolves exact (module, name) pairs and remembers which object may be made, filled or called, by
+identity. Imports a module only after its name has been found on a list. Never calls anything.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+
+from loaders import allowlist, reconstruct
+from loaders.base import LoadError
+
+_WRAPPER: Final = "joblib.numpy_pickle:NumpyArrayWrapper"
+_TREE: Final = "sklearn.tree._tree:Tree"
+_MADE: Final = {  # made by guarded calls, so their own names need not come up in a pickle
+    id(np.random.RandomState): "numpy.random.mtrand:RandomState",
+    id(np.random.Generator): "numpy.random._generator:Generator",
+    id(partial): "functools:partial",
+}
+
+
+class ArrayStub:
+    """Stands where joblib's array wrapper stood; the array's bytes follow it in the file."""
+
+    shape: Any = None
+    dtype: Any = None
+    order: Any = "C"
+    numpy_array_alignment_bytes: Any = None
+
+
+def printable(text: str) -> str:
+    return text if text.isprintable() and len(text) <= 120 else ascii(text[:120])
+
+
+def refused(name: str) -> LoadError:
+    """The error for a name that isn't on the allow-list, with the ways out."""
+    shown = printable(name)
+    return LoadError(
+        f"the pickle asks for '{shown}', which isn't on the allow-list, so it was not loaded; "
+        f"if you trust it, set MMS_ALLOW_GLOBALS={shown}, or MMS_TRUST=all for the whole prefix"
+    )
+
+
+class Vocabulary:
+    """The names one load may use, resolved on demand; remembers which were called what."""
+
+    def __init__(self, extra: frozenset[str] = frozenset()) -> None:
+        self._extra = extra
+        self._found: dict[tuple[str, str], Any] = {}
+        self.classes = dict(_MADE)  # id -> name; the objects live on in their modules
+        self.makeable: set[int] = set()
+        self.callables: set[int] = set()
+        self.natives: list[Any] = []  # objects that must have their state in the end
+        self.filled: set[int] = set()  # ids of objects that have their state
+
+    def find(self, module: str, name: str) -> Any:
+        """The object of that exact name; raises LoadError for any other."""
+        pair = module, name
+        found = self._found.get(pair)
+        if found is None:
+            found = self._found[pair] = self._resolve(allowlist.current_name(module), name)
+        return found
+
+    def name_of(self, kind: type) -> str | None:
+        """The name under which this load may fill a class, ``None`` if it may not."""
+        if kind.__module__ == "sklearn.tree._tree" and kind.__qualname__ == "Tree":
+            return _TREE  # made by a guarded call, so its own name doesn't come up
+        return self.classes.get(id(kind))
+
+    def _resolve(self, module: str, name: str) -> Any:
+        full = f"{module}:{name}"
+        if "." in name:
+            raise LoadError(f"the pickle asks for the dotted name '{printable(full)}': refused")
+        if full == _WRAPPER:
+            return self._admit(ArrayStub, full, "new")
+        if full in reconstruct.GUARDED:
+            return self._admit(reconstruct.GUARDED[full], full, "call")
+        if full in self._extra:
+            return self._admit(_imported(module, name), full, "new call")
+        kinds = allowlist.KINDS.get(full)
+        if kinds is None:
+            raise refused(full)
+        return self._admit(_imported(module, name), full, kinds)
+
+    def _admit(self, found: Any, full: str, kinds: str) -> Any:
+        if "call" in kinds:
+            self.callables.add(id(found))
+        if isinstance(found, type):
+            self.classes[id(found)] = full
+            if "new" in kinds:
+                self.makeable.add(id(found))
+        return found
+
+
+def _imported(module: str, name: str) -> Any:
+    try:
+        __import__(module)
+        return getattr(sys.modules[module], name)
+    except (ImportError, AttributeError) as error:
+        raise LoadError(
+            f"the pickle needs '{module}:{name}', which the installed version doesn't have"
+        ) from error
