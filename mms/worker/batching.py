@@ -1,0 +1,268 @@
+"""From request bodies to replies: decode, group, predict, split, encode.
+
+Owns which requests run together and what each is answered; knows nothing of sockets or threads.
+A request's outcome depends on itself alone: a payload that can't be read, a batch that fails and
+an answer that can't be written cost nobody but the request they come from. Nothing is raised,
+whatever a model does.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from loaders.base import Array, Batch, Form, InputError, Model, Outputs, concatenate
+from mms.errors import InsufficientStorage, ModelError, NotAcceptable, ValidationError
+from mms.media import Spec, decode_spec
+from mms.worker.codecs import decode, encode
+from mms.worker.codecs.values import Unwritable
+
+logger = logging.getLogger("mms.worker")
+
+
+class Reply(NamedTuple):
+    """A request's outcome: ``code`` is "" and ``body`` the answer, or an error's and its text."""
+
+    code: str
+    content_type: bytes
+    body: bytes
+
+
+class BatchResult(NamedTuple):
+    replies: list[Reply]  # in the order of the requests
+    rows: int  # that the model was given, each counted once
+    predict_s: float  # spent in the model, second tries included
+
+
+@dataclass(slots=True)
+class _Work:
+    """One request, fitted to the model."""
+
+    index: int
+    spec: Spec
+    form: Form
+    method: str
+    batch: Batch
+
+
+class _Runner:
+    """The model, and the time spent in it."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.predict_s = 0.0
+
+    def run(self, method: str, batches: list[Batch]) -> list[Outputs]:
+        """One answer per batch; raises whatever the model does."""
+        whole = concatenate(batches)
+        start = time.perf_counter()
+        try:
+            outputs = self.model.run(method, whole)
+        finally:
+            self.predict_s += time.perf_counter() - start
+        return _split(outputs, [batch.rows for batch in batches])
+
+
+def run_batch(
+    model: Model, requests: Sequence[tuple[bytes, bytes]], *, max_rows: int
+) -> BatchResult:
+    """Answer requests, each a spec (of ``media.spec_for``) and a body, with one model.
+
+    Rows run together up to ``max_rows`` where the model allows it; a request of more runs alone.
+    """
+    _silence_warnings()
+    replies: dict[int, Reply] = {}
+    works = []
+    for index, (spec, body) in enumerate(requests):
+        prepared = _prepare(model, index, spec, body)
+        if isinstance(prepared, Reply):
+            replies[index] = prepared
+        else:
+            works.append(prepared)
+    runner = _Runner(model)
+    for group in _groups(works, max_rows if model.batchable else 0):
+        replies.update(_answer(runner, group))
+    return BatchResult(
+        replies=[replies[index] for index in range(len(requests))],
+        rows=sum(work.batch.rows for work in works),
+        predict_s=runner.predict_s,
+    )
+
+
+def _silence_warnings() -> None:
+    """Keep models' warnings from becoming errors or filling the log.
+
+    For the whole process and at every batch: ``catch_warnings`` is not safe between threads, and
+    frameworks put filters of their own in front when they are imported.
+    """
+    first = warnings.filters[0] if warnings.filters else None
+    if first != ("ignore", None, Warning, None, 0):
+        warnings.simplefilter("ignore")
+
+
+def _prepare(model: Model, index: int, spec_bytes: bytes, body: bytes) -> _Work | Reply:
+    try:
+        spec = decode_spec(spec_bytes)
+        method = spec.method or model.methods[0]
+        if method not in model.methods:
+            raise ValidationError(  # noqa: TRY301 - one place makes replies of errors
+                f"this model has no method {method}: it has {', '.join(model.methods)}"
+            )
+        payload = decode(body, spec)
+        batch = model.prepare(payload)
+        if batch.rows < 1:
+            raise InputError("there are no rows: send at least one")  # noqa: TRY301 - the same
+    except BaseException as error:  # noqa: BLE001 - a model's code may raise anything
+        return _refusal(error, model)
+    return _Work(index=index, spec=spec, form=payload.form, method=method, batch=batch)
+
+
+def _groups(works: list[_Work], max_rows: int) -> list[list[_Work]]:
+    """Works that may run together, in the order of arrival; ``max_rows`` 0 leaves each alone."""
+    if len(works) == 1:
+        return [works]
+    groups: list[list[_Work]] = []
+    open_groups: dict[object, tuple[list[_Work], int]] = {}
+    for work in works:
+        key = work.method, work.batch.key
+        group, rows = open_groups.get(key, ([], 0))
+        if not group or rows + work.batch.rows > max_rows:
+            group, rows = [], 0
+            groups.append(group)
+        group.append(work)
+        open_groups[key] = group, rows + work.batch.rows
+    return groups
+
+
+def _answer(runner: _Runner, group: list[_Work]) -> Iterator[tuple[int, Reply]]:
+    """The replies to a group by their requests' indices."""
+    try:
+        outputs = runner.run(group[0].method, [work.batch for work in group])
+    except BaseException as error:  # noqa: BLE001 - a model's code may raise anything
+        if len(group) == 1:
+            yield group[0].index, _refusal(error, runner.model)
+            return
+        fields = {"error": type(error).__name__, "where": _where(error)}
+        logger.debug("batch failed, running its requests one by one", extra=fields)
+    else:
+        for work, output in zip(group, outputs, strict=True):
+            yield work.index, _written(output, work, runner.model)
+        return
+    for work in group:
+        yield from _answer(runner, [work])
+
+
+def _written(outputs: Outputs, work: _Work, model: Model) -> Reply:
+    try:
+        content_type, body = encode(outputs, work.form, work.spec)
+    except BaseException as error:  # noqa: BLE001 - outputs may hold objects of a model's code
+        return _refusal(error, model)
+    return Reply("", content_type, body)
+
+
+# --- Splitting ---
+
+
+def _split(outputs: Outputs, rows: list[int]) -> list[Outputs]:
+    """Each request's share of a batch's outputs, as views."""
+    arrays = {name: _array(value) for name, value in outputs.arrays.items()}
+    if not arrays:
+        raise ModelError("the model gave no output")
+    if not outputs.batched:
+        if len(rows) > 1:
+            raise ModelError("the model's answer can't be split between requests")
+        return [Outputs(arrays=arrays, single=outputs.single, batched=False)]
+    _check_rows(arrays, sum(rows))
+    if len(rows) == 1:
+        return [Outputs(arrays=arrays, single=outputs.single)]
+    ends = np.cumsum(rows).tolist()
+    return [
+        Outputs(
+            arrays={name: array[end - count : end] for name, array in arrays.items()},
+            single=outputs.single,
+        )
+        for end, count in zip(ends, rows, strict=True)
+    ]
+
+
+def _array(value: Any) -> Array:
+    """An output as an array, whatever the framework gave."""
+    if isinstance(value, np.ndarray):
+        return value
+    if hasattr(value, "toarray"):  # SciPy's sparse matrices
+        return _array(value.toarray())
+    try:
+        return np.asarray(value)
+    except ValueError:  # ragged: a list with one entry a row
+        array = np.empty(len(value), dtype=object)
+        array[:] = value
+        return array
+
+
+def _check_rows(arrays: dict[str, Array], rows: int) -> None:
+    for name, array in arrays.items():
+        if array.ndim == 0 or len(array) != rows:
+            given = len(array) if array.ndim else "one value without rows"
+            raise ModelError(f"the model gave {given} for {rows} rows in its output {name!r}")
+
+
+# --- Errors ---
+
+MAX_MESSAGE = 1000
+
+
+def _refusal(error: BaseException, model: Model) -> Reply:
+    """The reply to a request that failed; what is a model's fault is logged.
+
+    Without the error's text, which may quote the request's body: the caller gets that.
+    """
+    match error:
+        case InputError():
+            code, message = ValidationError.code, str(error)
+        case ValidationError() | ModelError():
+            code, message = error.code, error.message
+        case Unwritable():
+            code, message = NotAcceptable.code, str(error)
+        case MemoryError():
+            code, message = InsufficientStorage.code, "not enough memory to answer this request"
+        case _:
+            code, message = ModelError.code, _describe(error)
+    if code in {ModelError.code, InsufficientStorage.code}:
+        fields = {"error": type(error).__name__, "where": _where(error)}
+        logger.warning("model failed", extra={"model_format": model.format, **fields})
+    return Reply(code, b"text/plain", message[:MAX_MESSAGE].encode("utf-8", "replace"))
+
+
+_FRAMES = 5
+
+
+def _where(error: BaseException) -> str:
+    """Where it was raised, the innermost call first: functions, files and lines."""
+    frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    return " < ".join(
+        f"{code.co_name} ({PurePath(code.co_filename).name}:{line})"
+        for code, line in frames[: -_FRAMES - 1 : -1]
+    )
+
+
+# Folders in front of a file's name, in quotes (they may hold blanks) or bare.
+_FOLDERS = re.compile(r"""(?<=["'])/[^"'\n]*/|(?<![\w./:])/(?:[^\s/"',:;()]+/)+""")
+
+
+def _describe(error: BaseException) -> str:
+    """Type and first line of a foreign error, without the folders of this machine."""
+    try:
+        lines = str(error).strip().splitlines()
+    except Exception:  # noqa: BLE001 - __str__ may be a model's code too
+        lines = []
+    name = type(error).__name__
+    return f"{name}: {_FOLDERS.sub('.../', lines[0][:10_000])}" if lines else name

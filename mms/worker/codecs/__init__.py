@@ -1,0 +1,40 @@
+"""Bodies in, bodies out: one module per media type, found by :func:`decode` and :func:`encode`.
+
+A codec knows nothing of models: it makes a ``Payload`` of bytes and bytes of ``Outputs``, and it
+loses nothing on the way. Request bodies are hostile: a decoder raises ``InputError`` and nothing
+else (but MemoryError).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from loaders.base import Form, Outputs, Payload
+from mms import media
+from mms.worker.codecs import csv, json
+
+
+class Codec(NamedTuple):
+    decode: Callable[[bytes, media.Spec], Payload]
+    encode: Callable[[Outputs, Form], bytes]
+
+
+CODECS: dict[str, Codec] = {
+    media.JSON: Codec(json.decode, json.encode),
+    media.CSV: Codec(csv.decode, csv.encode),
+}
+
+
+def decode(body: bytes, spec: media.Spec) -> Payload:
+    """What a request body says; raises InputError."""
+    return CODECS[spec.content_type].decode(body, spec)
+
+
+def encode(outputs: Outputs, form: Form, spec: media.Spec) -> tuple[bytes, bytes]:
+    """Content type and body of an answer to a request of that form.
+
+    Raises ``values.Unwritable`` where the outputs have no such form, TypeError and ValueError for
+    values that can't be written at all.
+    """
+    return media.TYPES[spec.accept].reply, CODECS[spec.accept].encode(outputs, form)
