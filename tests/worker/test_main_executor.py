@@ -1,0 +1,96 @@
+"""What the executor says of itself to who measures the heap."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+import pytest
+
+from mms.fleet import payloads
+from mms.fleet.outcome import BatchDone
+from mms.fleet.page import StatusPage
+from mms.fleet.payloads import Reply
+from mms.worker.executor import Executor
+from mms.worker.outbox import Outbox
+
+OK = [(b"", b"")]
+
+
+class Answers:
+    """The outbox: who waits for an answer is let go when it is posted."""
+
+    def __init__(self) -> None:
+        self.came = threading.Semaphore(0)
+
+    def post(self, kind: int, ident: int, parts: Sequence[bytes] = ()) -> None:
+        self.came.release()
+
+
+class Stage:
+    """An executor whose model runs until it is told."""
+
+    def __init__(self, page: StatusPage) -> None:
+        self.running, self.go = threading.Event(), threading.Event()
+        self.answers = Answers()
+        self.executor = Executor(
+            self._run,
+            page,
+            cast("Outbox", self.answers),
+            threads=1,
+            max_rows=10,
+        )
+
+    def _run(self, model: Any, requests: Sequence[tuple[bytes, bytes]], /, *, max_rows: int) -> Any:
+        self.running.set()
+        assert self.go.wait(20)
+        return BatchDone([Reply("", b"", b"")] * len(requests), len(requests), 0.0)
+
+    def submit(self, number: int) -> None:
+        self.executor.submit(number, b"".join(payloads.encode_batch(1, OK)))
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    page, descriptor = StatusPage.create()
+    os.close(descriptor)
+    made = Stage(page)
+    yield made
+    made.go.set()
+    page.close()
+
+
+def test_it_says_whether_anything_ran_between_two_looks(stage: Stage) -> None:
+    """None during a batch, and another number after it: nothing is missed in between."""
+    stage.executor.add(1, object())
+
+    def look() -> int | None:
+        return stage.executor.idle_since
+
+    before = look()
+    assert before is not None
+    assert look() == before
+    stage.submit(1)
+    assert stage.running.wait(20)
+    assert look() is None
+    stage.go.set()
+    assert stage.answers.came.acquire(timeout=20)
+    assert look() not in {before, None}
+
+
+def test_a_removed_model_is_let_go_at_once(stage: Stage) -> None:
+    """Though the thread that ran its last batch may still hold its line."""
+
+    class Model:
+        pass
+
+    model = Model()
+    gone = weakref.ref(model)
+    stage.executor.add(1, model)
+    line = stage.executor._lines[1]
+    del model
+    stage.executor.remove(1)
+    assert (line.model, gone()) == (None, None)
