@@ -1,0 +1,92 @@
+"""Which worker a load goes to."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from typing import cast
+
+import pytest
+
+from mms.engine.workers import LoadChooser
+from mms.errors import ServiceUnavailable
+from mms.fleet.worker import Worker
+from tests.engine.fakes import FakeWorker
+
+
+class Living:
+    """The fake of the chooser's view of the fleet."""
+
+    def __init__(self, count: int) -> None:
+        self.fakes = [FakeWorker(number) for number in range(1, count + 1)]
+        self.is_ready = asyncio.Event()
+        if count:
+            self.is_ready.set()
+
+    @property
+    def workers(self) -> tuple[Worker, ...]:
+        return tuple(cast("Worker", fake) for fake in self.fakes)
+
+    async def wait_ready(self, timeout_s: float) -> None:
+        async with asyncio.timeout(timeout_s):
+            await self.is_ready.wait()
+
+
+def chooser(living: Living, measured: asyncio.Event | None = None) -> LoadChooser:
+    known = measured or asyncio.Event()
+    if measured is None:
+        known.set()
+    return LoadChooser(living, until_measured=known.wait)
+
+
+def soon() -> float:
+    return time.monotonic() + 10
+
+
+async def test_idle_workers_take_turns() -> None:
+    living = Living(3)
+    choose = chooser(living)
+    chosen = Counter([(await choose.for_load(soon())).id for _ in range(9)])
+    assert chosen == {1: 3, 2: 3, 3: 3}
+
+
+async def test_one_that_loads_is_taken_last() -> None:
+    """A worker has one load slot; one that answers requests is better than one that loads."""
+    living = Living(2)
+    living.fakes[0].loading = True
+    living.fakes[1].inflight = 50
+    assert (await chooser(living).for_load(soon())).id == 2
+
+
+async def test_the_one_with_least_in_flight_is_taken() -> None:
+    """A load slows its neighbours down."""
+    living = Living(2)
+    living.fakes[0].inflight = 1
+    choose = chooser(living)
+    assert [(await choose.for_load(soon())).id for _ in range(3)] == [2, 2, 2]
+
+
+async def test_it_waits_until_a_worker_lives() -> None:
+    living = Living(0)
+    waiting = asyncio.create_task(chooser(living).for_load(soon()))
+    await asyncio.sleep(0)
+    living.fakes.append(FakeWorker(7))
+    living.is_ready.set()
+    assert (await waiting).id == 7
+
+
+async def test_it_waits_until_the_memory_budget_is_known() -> None:
+    """Before the first reading nobody knows what fits."""
+    measured = asyncio.Event()
+    waiting = asyncio.create_task(chooser(Living(1), measured).for_load(soon()))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    measured.set()
+    assert (await waiting).id == 1
+
+
+async def test_no_worker_until_the_deadline_is_a_503() -> None:
+    with pytest.raises(ServiceUnavailable, match="no worker process") as refused:
+        await chooser(Living(0)).for_load(time.monotonic())
+    assert refused.value.retry_after_s
