@@ -1,0 +1,5 @@
+"""``python -m mms`` is ``mms``."""
+
+from mms.cli import main
+
+main()
