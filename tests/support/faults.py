@@ -91,6 +91,7 @@ class FaultProxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fault-proxy")
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
         self.seen: list[Seen] = []
         self.before: Callable[[Seen], None] | None = None  # called before a request is passed on
         self.open_connections = 0
@@ -128,15 +129,21 @@ class FaultProxy:
 
     async def _shut(self) -> None:
         self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for _ in range(3):  # what was accepted at the last moment shows up in the next turns
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            for writer in self._writers:  # one that closes still has what nobody reads any more
+                writer.transport.abort()
+            for _ in range(3):
+                await asyncio.sleep(0)
         await self._loop.shutdown_default_executor()
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        self._writers.add(writer)
         self.open_connections += 1
         try:
             with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
@@ -162,6 +169,7 @@ class FaultProxy:
         if await self._broken_early(fault, writer):
             return
         up_reader, up_writer = await asyncio.open_connection(*self._upstream)
+        self._writers.add(up_writer)
         try:
             up_writer.writelines([head.raw, *body])
             await self._answer(up_reader, writer, fault, method)
