@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from loaders.base import Array, Batch, InputError, Payload, TensorSpec
-from loaders.cells import CellError, csv_column, is_number, objects, shown
+from loaders.cells import ONLY_A_HEADER, CellError, csv_column, is_number, objects, shown
 from loaders.tensors import tensor
 
 
@@ -99,8 +99,8 @@ class Feeds:
         width = self._width(rows)
         if header is None and payload.maybe_header and self._is_header(rows[0]):
             header, rows = rows[0], rows[1:]
-        if not rows:
-            raise InputError("there are no rows")
+            if not rows:
+                raise InputError(ONLY_A_HEADER)
         for r, row in enumerate(rows):
             if len(row) != width:
                 raise InputError(

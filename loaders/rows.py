@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from loaders.base import Array, Batch, InputError, Payload
-from loaders.cells import CellError, column, csv_column, is_number, shown
+from loaders.cells import ONLY_A_HEADER, CellError, column, csv_column, is_number, shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +147,8 @@ def _fit_csv(payload: Payload, columns: Columns) -> Batch:
     rows, header = payload.rows, payload.header
     if header is None and payload.maybe_header and rows and _is_header(rows[0], columns):
         header, rows = rows[0], rows[1:]
+        if not rows:
+            raise InputError(ONLY_A_HEADER)
     if not rows:
         raise InputError("there are no rows")
     cells = _cells(rows, columns)
