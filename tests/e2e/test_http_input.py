@@ -52,9 +52,19 @@ BODIES: dict[str, tuple[str, bytes, str]] = {
     "csv-word": ("text/csv", b"1,2,3,4\n1,2,x,4\n", "row 1, column 2"),
     "csv-ragged": ("text/csv", b"1,2,3,4\n1,2\n", "row 1"),
     "csv-quote": ("text/csv", b'1,2,3,"4\n', "quote"),
+    "csv-nan": ("text/csv", b"1,2,3,4\n1,2,nan,4\n", "row 1, column 2"),
+    "csv-no-cell": ("text/csv", b"1,2,3,4\n1,,3,4\n", "row 1, column 1"),
+    "csv-first-word": ("text/csv", b"1,x,3,4\n1,2,3,4\n", "row 0, column 1"),
+    "csv-no-header": ("text/csv; header=absent", b"a,b,c,d\n1,2,3,4\n", "row 0, column 0"),
+    "csv-other-mark": ("text/csv", b"1;2;3;4\n", "header=absent"),
     "csv-empty": ("text/csv", b"", "empty"),
     "csv-label": ("text/csv; label_size=1", b"1,2,3,4\n", "label_size"),
     "not-utf8": ("application/json", b'["\xff"]', "UTF-8"),
+    "trailing": ("application/json", b"[[1,2,3,4]]]", "column 12"),
+    "both-forms": ("application/json", b'{"instances":[[1,2,3,4]],"inputs":{}}', "both"),
+    "mixed-rows": ("application/json", b'[[1,2,3,4],{"a":1}]', "row 1 is an object"),
+    "number-as-text": ("application/json", b'[["1",2,3,4]]', "row 0, column 0"),
+    "huge-integer": ("application/json", b"[[1,2,3," + b"9" * 400 + b"]]", "row 0, column 3"),
 }
 
 
@@ -215,3 +225,36 @@ def test_a_header_that_is_not_the_url_s_model(made: World) -> None:
     sent = {TARGET: "m.tar.gz"}
     answer = made.server.request("POST", ROUTES[1], b"[[1,2,3,4]]", sent)
     assert (answer.status, answer.code) == (400, "ValidationError")
+
+
+@pytest.mark.parametrize("name", ["%2e%2e%2fx.joblib", "us%2f%2E%2e%2fx.joblib", "%2fetc", "a%00b"])
+def test_a_way_out_that_is_percent_encoded_is_seen_through(made: World, name: str) -> None:
+    """A name in the URL is decoded once, and judged after that."""
+    asked = len(made.proxy.seen)
+    answer = made.server.request("POST", f"/models/{name}/invoke", b"[[1,2,3,4]]")
+    assert (answer.status, answer.code) == (400, "ValidationError")
+    assert len(made.proxy.seen) == asked
+
+
+def test_a_percent_sign_in_a_key_is_a_character_as_any(made: World) -> None:
+    """The store is asked for that very key, and decoding twice never happens."""
+    made.put("us%2Fm.tar.gz", constant_archive(7.0))
+    assert made.server.invoke("us%2Fm.tar.gz", ROW).json() == [7.0]
+    answer = made.server.request("POST", "/models/us%252Fm.tar.gz/invoke", json.dumps(ROW).encode())
+    assert answer.json() == [7.0]
+    assert made.server.request("POST", "/models/us%2Fm.tar.gz/invoke", b"[]").status == 404
+
+
+@pytest.mark.parametrize("path", [*ROUTES, "/ping", "/models", "/models/x", "/metrics"])
+def test_a_method_that_a_route_has_not_is_refused_with_those_it_has(made: World, path: str) -> None:
+    """Whatever the route: 405, Allow, an id, and nothing asked of the store."""
+    asked = len(made.proxy.seen)
+    for method in ("PUT", "PATCH", "OPTIONS", "TRACE"):
+        answer = made.server.request(method, path)
+        assert (answer.status, answer.code) == (405, "MethodNotAllowed")
+        assert answer.headers["allow"]
+        assert answer.json()["RequestId"] == answer.headers["x-amzn-requestid"]
+    for near in ("/invocations/", "//invocations", "/%69nvocations", "/endpoints//invocations"):
+        answer = made.server.request("POST", near, b"[[1,2,3,4]]", {TARGET: IRIS})
+        assert (answer.status, answer.code) == (404, "NotFound")
+    assert len(made.proxy.seen) == asked
