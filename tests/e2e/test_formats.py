@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from skl2onnx import to_onnx
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
@@ -23,6 +25,7 @@ from mms.demo.s3server import S3Server
 from tests.e2e.world import World, world
 from tests.support.models import dumped
 from tests.support.s3 import Bucket, tar_of
+from tests.support.server import until
 
 pytestmark = pytest.mark.e2e
 ROWS, LABELS = load_iris(return_X_y=True)
@@ -48,6 +51,11 @@ def people() -> tuple[Pipeline, pd.DataFrame]:
 FOREST = RandomForestClassifier(20, random_state=0).fit(ROWS, NAMES[LABELS])
 LINEAR = LinearRegression().fit(ROWS[:, :3], ROWS[:, 3])
 PEOPLE, FRAME = people()
+OTHERS = {
+    "logistic.joblib": LogisticRegression(max_iter=500).fit(ROWS, LABELS),
+    "scaler.joblib": StandardScaler().fit(ROWS),
+    "density.joblib": KernelDensity().fit(ROWS),
+}
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +63,14 @@ def made(
     s3_server: S3Server, bucket: Bucket, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("formats")
-    logistic = LogisticRegression(max_iter=500).fit(ROWS, LABELS)
-    onnx = to_onnx(logistic, ROWS[:1].astype(np.float32), options={"zipmap": False})
+    onnx = to_onnx(
+        OTHERS["logistic.joblib"], ROWS[:1].astype(np.float32), options={"zipmap": False}
+    )
     with world(s3_server, bucket, folder) as made:
         made.put("forest.tar.gz", tar_of({"model.joblib": dumped(FOREST)}))
         made.put("linear.pkl", dumped(LINEAR))
+        for name, model in OTHERS.items():
+            made.put(name, dumped(model))
         made.put("people.joblib", dumped(PEOPLE))
         made.put("iris.onnx", onnx.SerializeToString())
         datasets = files("onnxruntime") / "datasets"
@@ -140,20 +151,91 @@ def test_methods(made: World) -> None:
     assert "predict_proba" in answer.message
 
 
+@pytest.mark.parametrize(
+    ("target", "method"),
+    [
+        ("logistic.joblib", "predict"),
+        ("logistic.joblib", "predict_proba"),
+        ("logistic.joblib", "predict_log_proba"),
+        ("logistic.joblib", "decision_function"),
+        ("scaler.joblib", "transform"),
+        ("density.joblib", "score_samples"),
+    ],
+)
+def test_every_method_answers_as_in_process(made: World, target: str, method: str) -> None:
+    """On a request's wish, whatever the model's default is; the other wishes are refused."""
+    rows = ROWS[40:110:10]
+    answer = made.server.invoke(
+        target, rows.tolist(), X_Amzn_SageMaker_Custom_Attributes=f"method={method}"
+    )
+    expected = getattr(OTHERS[target], method)(rows)
+    np.testing.assert_allclose(np.array(answer.json()), expected, rtol=1e-9)
+    for wish in ("fit", "__class__", "predict,method=transform"):
+        answer = made.server.invoke(
+            target, rows.tolist(), X_Amzn_SageMaker_Custom_Attributes=f"method={wish}"
+        )
+        assert (answer.status, answer.code) == (400, "ValidationError")
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("text/*", "text/csv"),
+        ("*/*", "application/json"),
+        ("image/png, */*;q=0.1", "application/json"),
+        ("application/json;q=0, */*", "text/csv"),
+        ("application/json;q=0.8, text/csv;q=0.9", "text/csv"),
+        ("text/csv;q=0", ""),
+        ("*/*;q=0", ""),
+    ],
+)
+def test_accept_is_weighed(made: World, accept: str, kind: str) -> None:
+    """The highest q wins, wildcards cover, and what has q=0 is never sent."""
+    answer = made.server.invoke("logistic.joblib", ROWS[:2].tolist(), Accept=accept)
+    if not kind:
+        assert (answer.status, answer.code) == (406, "NotAcceptable")
+        return
+    assert answer.headers["content-type"].partition(";")[0] == kind
+    assert answer.body == {"text/csv": b"0\n0\n", "application/json": b"[0,0]"}[kind]
+
+
+def test_a_csv_header_is_never_a_row_and_a_row_never_a_header(made: World) -> None:
+    """One answer a row: names are skipped, a declared header too, a mistyped number isn't."""
+
+    def ask(body: bytes, kind: str = "text/csv") -> Any:
+        return made.server.invoke("logistic.joblib", body, content_type=kind).json()
+
+    rows = b"5.1,3.5,1.4,0.2\n6.7,3.0,5.2,2.3\n"
+    both, second = {"predictions": [0, 2]}, {"predictions": [2]}
+    assert ask(rows) == ask(rows, "text/csv; header=absent") == both
+    assert ask(b"a,b,c,d\n" + rows) == ask(b"a,b,c,d\n" + rows, "text/csv;header=present") == both
+    assert ask(rows, "text/csv; header=present") == second
+    assert "row 0, column 1" in ask(rows.replace(b"3.5", b"3.5.", 1))["Message"]
+
+
 def proba(made: World, target: str, rows: Any) -> Any:
     return made.server.invoke(
         target, rows, X_Amzn_SageMaker_Custom_Attributes="method=predict_proba"
     ).json()
 
 
+def joined(made: World) -> float:
+    """How many requests so far were put to another one's batch; of one page, that both agree."""
+    page = text_string_to_metric_families(made.server.get("/metrics").body.decode())
+    values = {sample.name: sample.value for family in page for sample in family.samples}
+    return values["mms_batch_requests_sum"] - values["mms_batch_requests_count"]
+
+
 def test_the_same_numbers_alone_and_in_a_batch(made: World) -> None:
     """Trees are equal bit for bit however requests are put together, linear models to 1e-9."""
+    before = joined(made)
     alone = [FOREST.predict_proba(ROWS[i : i + 1]).tolist() for i in range(0, 150, 3)]
     with ThreadPoolExecutor(25) as pool:
         rows = [ROWS[i : i + 1].tolist() for i in range(0, 150, 3)]
         assert list(pool.map(lambda r: proba(made, "forest.tar.gz", r), rows)) == alone
         answers = pool.map(lambda r: made.ask("linear.pkl", [r[0][:3]]).json()[0], rows)
         np.testing.assert_allclose(list(answers), LINEAR.predict(ROWS[::3, :3]), rtol=1e-9)
+    until(lambda: joined(made) > before, "some of them were put together")
 
 
 def test_onnx_models(made: World) -> None:
@@ -162,6 +244,10 @@ def test_onnx_models(made: World) -> None:
     answer = made.ask("iris.onnx", {"instances": rows.tolist()}).json()["predictions"]
     assert [row["label"] for row in answer] == [0, 1, 2]
     assert all(abs(sum(row["probabilities"]) - 1) < 1e-5 for row in answer)
+    model = OTHERS["logistic.joblib"]
+    np.testing.assert_allclose(
+        [row["probabilities"] for row in answer], model.predict_proba(rows), atol=1e-5
+    )
     named = made.ask("iris.onnx", {"inputs": {"X": rows.tolist()}}).json()["outputs"]
     assert named["label"] == [0, 1, 2]
     assert np.shape(named["probabilities"]) == (3, 3)
