@@ -17,6 +17,7 @@ from tests.support.s3 import Bucket
 from tests.support.server import until
 
 pytestmark = pytest.mark.e2e
+TARGET = "X-Amzn-SageMaker-Target-Model"
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,48 @@ def test_what_every_answer_carries(made: World) -> None:
     assert "fetch" not in warm.headers["server-timing"]
     echoed = warm.headers["x-amzn-sagemaker-custom-attributes"]
     assert echoed == f"mms-version={version};mms-tier=memory"
+
+
+REFUSALS: dict[int, tuple[str, str, dict[str, str]]] = {
+    400: ("POST", "/invocations", {TARGET: "../m.tar.gz"}),
+    404: ("POST", "/invocations", {TARGET: "none.tar.gz"}),
+    405: ("GET", "/invocations", {}),
+    406: ("POST", "/invocations", {TARGET: "m.tar.gz", "Accept": "image/png"}),
+    415: ("POST", "/invocations", {TARGET: "m.tar.gz", "Content-Type": "image/png"}),
+    422: ("POST", "/invocations", {TARGET: "broken.tar.gz"}),
+    424: ("POST", "/endpoints/any/invocations", {TARGET: "broken.tar.gz"}),
+    429: ("POST", "/invocations", {TARGET: "late.pkl"}),
+}
+
+
+@pytest.mark.parametrize("status", REFUSALS)
+def test_every_refusal_can_be_followed_up(made: World, status: int) -> None:
+    """One shape, the id in body and header, the caller's own id, and the type boto3 looks for."""
+    made.put("broken.tar.gz", b"nonsense")
+    made.put("late.pkl", dumped(SlowToLoad(2.5)))
+    method, path, sent = REFUSALS[status]
+    sent = {**sent, "X-Request-Id": f"mine-{status}"}
+    answer = made.server.request(method, path, b"[[1,2,3,4]]" if method == "POST" else None, sent)
+    assert answer.status == status, answer
+    assert answer.headers["x-request-id"] == f"mine-{status}"
+    assert answer.headers["content-type"] == "application/json"
+    if status == 424:  # the platform's shape: it has no id of the model's side
+        assert answer.headers["x-amzn-errortype"] == "ModelError"
+        assert answer.json()["OriginalStatusCode"] == 422
+    else:
+        assert answer.headers["x-amzn-errortype"] == answer.code
+    assert answer.json()["RequestId"] == answer.headers["x-amzn-requestid"]
+    assert answer.message
+    assert ("retry-after" in answer.headers) == (status == 429)
+
+
+def test_an_id_that_could_do_harm_is_not_echoed(made: World) -> None:
+    """Neither what is no plain text nor what has no end; the request is served all the same."""
+    for odd in ("x" * 5000, "caf\xe9", "two words", "tab\tbed"):
+        answer = made.server.invoke("m.tar.gz", ROW, X_Request_Id=odd)
+        assert answer.json() == [4.0]
+        assert "x-request-id" not in answer.headers
+    assert made.server.invoke("m.tar.gz", ROW, X_Request_Id='a"b').headers["x-request-id"] == 'a"b'
 
 
 def loads(made: World, target: str) -> int:
@@ -76,8 +119,11 @@ def test_boto3_gets_the_typed_exception(made: World) -> None:
         aws_secret_access_key="any",
         config=Config(retries={"total_max_attempts": 1}),
     )
-    with pytest.raises(client.exceptions.ModelNotReadyException):
+    with pytest.raises(client.exceptions.ModelNotReadyException) as caught:
         client.invoke_endpoint(EndpointName="any", TargetModel="slower.pkl", Body=b"[[1,2]]")
+    carried = caught.value.response["ResponseMetadata"]["HTTPHeaders"]
+    assert int(carried["retry-after"]) >= 1
+    assert int(carried["x-amz-retry-after"]) >= 1000
     client.close()
 
 

@@ -10,7 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mms.demo.s3server import S3Server
 from tests.e2e.world import World, world
-from tests.support.models import ROW, constant_archive
+from tests.support.models import ROW, constant_archive, dumped
+from tests.support.odd_models import Quotes
 from tests.support.s3 import Bucket
 from tests.support.server import until
 
@@ -47,6 +48,7 @@ NAMES = [
     "mms_build_info",
 ]
 MARK = "s3cr3t-in-the-request"
+NUMBER = "918273645.5"
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,8 @@ def made(
     s3_server: S3Server, bucket: Bucket, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("metrics")
-    with world(s3_server, bucket, folder, MMS_TOP_MODELS="2") as made:
+    with world(s3_server, bucket, folder, MMS_TOP_MODELS="2", MMS_TRUST="all") as made:
+        made.put("quotes.pkl", dumped(Quotes()))
         for number in range(5):
             made.put(f"m{number}.tar.gz", constant_archive(number))
         yield made
@@ -137,3 +140,49 @@ def test_nothing_that_was_sent_is_in_the_log(made: World) -> None:
     until(lambda: [e for e in lines("access") if e.get("x_request_id") == "last"], "logged")
     until(lambda: [e for e in lines("access") if e["status"] == 404], "logged")
     assert MARK not in made.server.log.read_text()
+
+
+@pytest.mark.parametrize("route", ["/invocations", "/endpoints/any/invocations"])
+def test_what_a_model_says_of_its_rows_is_told_to_its_caller_only(made: World, route: str) -> None:
+    """An exception that quotes what was sent is in the answer, and in no line of the log."""
+    own = f"quotes{route.count('/')}"
+    sent = {"X-Amzn-SageMaker-Target-Model": "quotes.pkl", "X-Request-Id": own}
+    answer = made.server.request("POST", route, f"[[1,{NUMBER}]]".encode(), sent)
+    assert answer.status == (424 if "endpoints" in route else 500)
+    assert f"RuntimeError: no good: [[1.0, {NUMBER}]]" in answer.message
+    lines = made.server.events
+    until(lambda: [e for e in lines("access") if e.get("x_request_id") == own], "logged")
+    assert NUMBER not in made.server.log.read_text()
+
+
+TYPES: dict[str, type | tuple[type, ...]] = {
+    "time": str,
+    "level": str,
+    "request_id": str,
+    "method": str,
+    "route": str,
+    "status": int,
+    "bytes_in": int,
+    "bytes_out": int,
+    "ms": (int, float),
+}
+
+
+def test_the_log_is_lines_of_json_whatever_comes_in(made: World) -> None:
+    """Quotes, control characters and other scripts in names break no line and hide no request."""
+    odd = ['us/"quoted".pkl', "a b/{c}.pkl", "東京/モデル.pkl", "../up", "new\x85line", "x" * 2000]
+    path = "/nothing/%22%0a%7b"
+    before = len(made.server.events("access"))
+    for name in odd:
+        made.server.request(
+            "POST", "/invocations", b"[]", {"X-Amzn-SageMaker-Target-Model": name.encode()}
+        )
+    assert made.server.get(path).status == 404
+    until(lambda: len(made.server.events("access")) >= before + len(odd) + 1, "all are logged")
+    for line in made.server.log.read_text().splitlines():
+        entry = json.loads(line)
+        if entry["event"] == "access":
+            for name, kind in TYPES.items():
+                assert isinstance(entry[name], kind), line
+    targets = {event.get("target") for event in made.server.events("access")}
+    assert set(odd[:3]) <= targets

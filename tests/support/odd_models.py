@@ -57,3 +57,12 @@ class DiesOnLoad:
 
     def predict(self, rows: Any) -> Any:
         return np.zeros(len(rows))
+
+
+class Quotes:
+    """Fails, and says on what."""
+
+    n_features_in_ = 2
+
+    def predict(self, rows: Any) -> Any:
+        raise RuntimeError(f"no good: {np.asarray(rows).tolist()}")

@@ -131,7 +131,7 @@ class Server:
         method: str,
         path: str,
         body: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str | bytes] | None = None,
         timeout_s: float = PATIENCE_S,
     ) -> Response:
         """One request over a connection of its own."""
