@@ -258,3 +258,11 @@ def test_a_method_that_a_route_has_not_is_refused_with_those_it_has(made: World,
         answer = made.server.request("POST", near, b"[[1,2,3,4]]", {TARGET: IRIS})
         assert (answer.status, answer.code) == (404, "NotFound")
     assert len(made.proxy.seen) == asked
+
+
+def test_custom_attributes_are_not_echoed_unasked(made: World) -> None:
+    """Neither the caller's own nor ours, without MMS_ECHO_ATTRIBUTES."""
+    answer = made.server.invoke(IRIS, ROW, X_Amzn_SageMaker_Custom_Attributes="trace=1")
+    assert answer.status == 200
+    assert "x-amzn-sagemaker-custom-attributes" not in answer.headers
+    assert "trace" not in repr(answer)
