@@ -35,7 +35,7 @@ $(STAMP): pyproject.toml $(CONSTRAINTS)
 	  else echo "Python's venv module is missing: install the Debian package python3-venv"; exit 2; fi; }
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c $(CONSTRAINTS) uv
-	@$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -c $(CONSTRAINTS) --build-constraints $(CONSTRAINTS) --group dev -e '.[demo]'
+	@$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -c $(CONSTRAINTS) --build-constraints $(CONSTRAINTS) --group dev -e '.[demo,frameworks]'
 	@touch $(STAMP)
 
 clean:

@@ -26,7 +26,7 @@ class InputError(Exception):
     """The request is wrong for this model; names the row (from 0) and the column where it can."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)
 class TensorSpec:
     """One input or output: ``dtype`` is NumPy's name, or ``"str"``; ``None`` in shape is any."""
 
@@ -35,7 +35,7 @@ class TensorSpec:
     shape: tuple[int | None, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)
 class Signature:
     """What goes in and comes out, as far as the artifact tells."""
 
@@ -43,7 +43,7 @@ class Signature:
     outputs: tuple[TensorSpec, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)
 class LoadOptions:
     """What the operator allows, and what the artifact's manifest says about itself."""
 
@@ -54,7 +54,7 @@ class LoadOptions:
     options: Mapping[str, Any] = field(default_factory=dict)  # the loader's own
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass
 class Payload:
     """A decoded request body, before it is fitted to a model.
 
@@ -75,7 +75,7 @@ class Payload:
     maybe_header: bool = False
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass
 class Batch:
     """Rows fitted to one model: arrays by input or column name, all with ``rows`` first.
 
@@ -102,7 +102,7 @@ def concatenate(batches: list[Batch]) -> Batch:
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass
 class Outputs:
     """A model's answer: arrays by output name; ``single`` when there is just one.
 

@@ -42,7 +42,7 @@ def shown(value: object) -> str:
         return str(value).lower()
     if isinstance(value, str):
         return ascii(value) if len(value) <= 40 else ascii(value[:37]) + "..."
-    if isinstance(value, dict | list | tuple):
+    if isinstance(value, (dict, list, tuple)):
         return "an object" if isinstance(value, dict) else "an array"
     return (
         str(value)[:40] if not isinstance(value, int) or value.bit_length() < 512 else "an integer"

@@ -62,7 +62,7 @@ def _check_side_effects(part: Any, state: dict[str, Any]) -> None:
 
 def _has_out(value: Any) -> bool:
     """Whether these are keyword arguments by which a NumPy function writes into an array."""
-    return isinstance(value, dict) and isinstance(value.get("out"), np.ndarray | tuple | list)
+    return isinstance(value, dict) and isinstance(value.get("out"), (np.ndarray, tuple, list))
 
 
 def _check_sizes(part: Any, state: dict[str, Any]) -> None:

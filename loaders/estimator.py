@@ -137,7 +137,7 @@ def _one(row: Any, r: int, wanted: type[Any]) -> Any:
 
 
 def _outputs(method: str, answer: Any, rows: int) -> Outputs:
-    if isinstance(answer, list | tuple):  # one array a target
+    if isinstance(answer, (list, tuple)):  # one array a target
         arrays = {f"output_{i}": _dense(part) for i, part in enumerate(answer)}
         is_single = len(arrays) == 1
     else:

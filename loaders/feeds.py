@@ -17,7 +17,7 @@ from loaders.cells import ONLY_A_HEADER, CellError, csv_column, is_number, objec
 from loaders.tensors import tensor
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Feeds:
     """The inputs of a model."""
 
@@ -76,10 +76,10 @@ class Feeds:
             names = ", ".join(shown(s.name) for s in self.specs)
             raise InputError(f"row 0 must be an object of the model's inputs: {names}")
         for r, row in enumerate(cells):
-            if not isinstance(row, list | tuple) or len(row) != len(self.specs):
+            if not isinstance(row, (list, tuple)) or len(row) != len(self.specs):
                 has = f"has {len(row)} values" if isinstance(row, list) else f"is {shown(row)}"
                 raise InputError(f"row {r} {has}, but the model has {len(self.specs)} inputs")
-        by_input = zip(self.specs, zip(*cells, strict=True), strict=True)
+        by_input = zip(self.specs, zip(*cells))
         return _batch({s.name: _column(list(v), s, _input_label(s)) for s, v in by_input})
 
     def _by_input(self, tensors: dict[str, Any]) -> Batch:
@@ -87,7 +87,7 @@ class Feeds:
             tensors = {self.specs[0].name: tensors[""]}
         values = _by_name(tensors, None, self.specs)
         arrays = {}
-        for spec, value in zip(self.specs, values, strict=True):
+        for spec, value in zip(self.specs, values):
             label = _input_label(spec) if len(self.specs) > 1 else ""
             arrays[spec.name] = tensor(value, spec, label)
         return _batch(arrays)
@@ -106,15 +106,13 @@ class Feeds:
                 raise InputError(
                     f"row {r} has {len(row)} values, but the model has {width} columns"
                 )
-        cells: list[Any] = list(zip(*rows, strict=True))
+        cells: list[Any] = list(zip(*rows))
         if len(self.specs) > 1:
             cells = self._ordered(cells, header)
         specs = self.specs if len(self.specs) > 1 else self.specs * width
-        columns = [
-            _csv_cells(c, spec, i) for i, (c, spec) in enumerate(zip(cells, specs, strict=True))
-        ]
+        columns = [_csv_cells(c, spec, i) for i, (c, spec) in enumerate(zip(cells, specs))]
         if len(self.specs) > 1:
-            fitted = {s.name: _as_rows(c, s) for s, c in zip(specs, columns, strict=True)}
+            fitted = {s.name: _as_rows(c, s) for s, c in zip(specs, columns)}
             return _batch({s.name: tensor(fitted[s.name], s, _input_label(s)) for s in specs})
         (spec,) = self.specs
         joined = columns[0] if spec.shape[1:] == () else np.stack(columns, axis=1)

@@ -20,7 +20,7 @@ MAX_BYTES: Final = 1 << 20
 _HEX = frozenset("0123456789abcdef")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)
 class Manifest:
     """The keys this version knows; everything is optional."""
 

@@ -123,7 +123,7 @@ class OnnxModel:
             raise
         arrays = {
             name: _from_maps(answer) if name in self._maps else answer
-            for name, answer in zip(self._outputs, answers, strict=True)
+            for name, answer in zip(self._outputs, answers)
         }
         is_batched = all(np.ndim(a) > 0 and len(a) == batch.rows for a in arrays.values())
         return Outputs(arrays=arrays, single=self._is_alone, batched=is_batched)

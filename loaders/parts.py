@@ -47,7 +47,7 @@ def parts(model: Any) -> Iterator[Any]:
         seen.add(id(part))
         if isinstance(part, dict):
             waiting.extend(part.values())
-        elif isinstance(part, list | tuple | set | frozenset):
+        elif isinstance(part, (list, tuple, set, frozenset)):
             waiting.extend(part)
         elif isinstance(part, np.ndarray):
             waiting.extend(part.flat if part.dtype.hasobject and part.dtype.kind == "O" else ())

@@ -62,7 +62,7 @@ def from_buffer(
     data: Any, kind: object, shape: object, order: object, axes: object = None
 ) -> np.ndarray[Any, Any]:
     """``numpy._core.numeric._frombuffer``: protocol 5's arrays."""
-    demand(isinstance(data, bytes | bytearray), "an array")
+    demand(isinstance(data, (bytes, bytearray)), "an array")
     demand(isinstance(kind, np.dtype) and not kind.hasobject, "an array")
     assert isinstance(kind, np.dtype)
     sizes = shape_of(shape)
@@ -79,7 +79,7 @@ def shape_of(shape: object) -> tuple[int, ...]:
     """``shape`` if it is one."""
     demand(type(shape) is tuple and len(shape) <= 32, "an array")
     assert isinstance(shape, tuple)
-    demand(all(isinstance(n, int | np.integer) and n >= 0 for n in shape), "an array")
+    demand(all(isinstance(n, (int, np.integer)) and n >= 0 for n in shape), "an array")
     return tuple(int(n) for n in shape)
 
 
@@ -180,7 +180,7 @@ def pandas_index(cls: Any, state: Any) -> Any:
         return pd.RangeIndex(start, stop, step, name=name)
     demand(cls is pd.Index, "an index")
     data = state.get("data")
-    demand(isinstance(data, np.ndarray | pd.arrays.StringArray) and data.ndim == 1, "an index")
+    demand(isinstance(data, (np.ndarray, pd.arrays.StringArray)) and data.ndim == 1, "an index")
     return pd.Index(data, name=name)
 
 

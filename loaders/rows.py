@@ -18,7 +18,7 @@ from loaders.base import Array, Batch, InputError, Payload
 from loaders.cells import ONLY_A_HEADER, CellError, column, csv_column, is_number, shown
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)
 class Columns:
     """What a model wants: names (``None``: unnamed), how many (``None``: any), which are numbers.
 
@@ -74,7 +74,7 @@ def _cells(rows: Sequence[Any], columns: Columns) -> Sequence[Sequence[Any]]:
         return [_by_name(row, r, columns.names) for r, row in enumerate(rows)]
     count = columns.count
     for r, row in enumerate(rows):
-        if not isinstance(row, list | tuple):
+        if not isinstance(row, (list, tuple)):
             _refuse_row(row, r, columns)
         if count is None:
             count = len(row)
@@ -114,7 +114,7 @@ def _fit_cells(rows: Sequence[Sequence[Any]], columns: Columns) -> Batch:
         except OverflowError:
             pass  # an integer beyond any float: found and named below
     fitted = []
-    for i, values in enumerate(zip(*rows, strict=True)):
+    for i, values in enumerate(zip(*rows)):
         try:
             fitted.append(column(values, numeric=columns.is_numeric(i)))
         except CellError as error:
@@ -140,7 +140,7 @@ def table(fitted: list[Array], columns: Columns) -> Batch:
         for i, values in enumerate(fitted):
             joined[:, i] = values
         return Batch(rows=count, arrays={"": joined})
-    return Batch(rows=count, arrays=dict(zip(columns.names, fitted, strict=True)))
+    return Batch(rows=count, arrays=dict(zip(columns.names, fitted)))
 
 
 def _fit_csv(payload: Payload, columns: Columns) -> Batch:
@@ -155,7 +155,7 @@ def _fit_csv(payload: Payload, columns: Columns) -> Batch:
     order: Sequence[int] = range(len(cells[0]))
     if header is not None and columns.names is not None:
         order = _header_order(header, columns.names)
-    by_column = list(zip(*cells, strict=True))
+    by_column = list(zip(*cells))
     fitted = []
     for i, source in enumerate(order):
         try:
@@ -200,7 +200,7 @@ def _fit_tensors(tensors: dict[str, Any], columns: Columns) -> Batch:
         value = value.tolist()
     if not isinstance(value, list) or not value:
         raise InputError("there are no rows")
-    if not isinstance(value[0], list | dict):
+    if not isinstance(value[0], (list, dict)):
         value = _flat_rows(value, columns)
     return _fit_cells(_cells(value, columns), columns)
 
@@ -217,4 +217,4 @@ def _transposed(values: list[Any], columns: Columns) -> list[tuple[Any, ...]]:
         raise InputError("there are no rows")
     # a column sent as [[1], [2]] is a column all the same
     flat = [[c[0] if isinstance(c, list) and len(c) == 1 else c for c in cells] for cells in lists]
-    return list(zip(*flat, strict=True))
+    return list(zip(*flat))

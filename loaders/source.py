@@ -114,9 +114,9 @@ def _weight(thing: Any) -> int:
     """How many bytes or items are copied of it, by the types that can be large."""
     if isinstance(thing, np.ndarray):
         return int(thing.nbytes)
-    if isinstance(thing, str | bytes | bytearray):
+    if isinstance(thing, (str, bytes, bytearray)):
         return len(thing)
-    if not isinstance(thing, list | tuple | dict):
+    if not isinstance(thing, (list, tuple, dict)):
         return 0
     is_state = isinstance(thing, tuple) and len(thing) <= _FEW
     return len(thing) + (sum(map(_weight, thing)) if is_state else 0)

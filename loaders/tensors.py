@@ -51,14 +51,14 @@ def _cell_by_cell(value: Any, label: str) -> Array:
 def _shape(value: Any) -> tuple[int, ...]:
     """The shape that the first of everything announces."""
     shape: list[int] = []
-    while isinstance(value, list | tuple) and len(shape) < _MAX_DEPTH:
+    while isinstance(value, (list, tuple)) and len(shape) < _MAX_DEPTH:
         shape.append(len(value))
         value = value[0] if value else None
     return tuple(shape)
 
 
 def _check_regular(value: Any, shape: tuple[int, ...], at: tuple[int, ...], label: str) -> None:
-    is_list = isinstance(value, list | tuple)
+    is_list = isinstance(value, (list, tuple))
     if not shape:
         if is_list or isinstance(value, dict):
             raise InputError(f"{label}{place(at)}{shown(value)} where one value is needed")
@@ -76,13 +76,13 @@ def place(at: tuple[int, ...]) -> str:
     if not at:
         return ""
     if len(at) <= 2:
-        return ", ".join(f"{n} {i}" for n, i in zip(("row", "column"), at, strict=False)) + ": "
+        return ", ".join(f"{n} {i}" for n, i in zip(("row", "column"), at)) + ": "
     return f"row {at[0]}, at {list(at[1:])}: "
 
 
 def _check_shape(array: Array, spec: TensorSpec, label: str) -> None:
     is_fit = array.ndim == len(spec.shape) and all(
-        want in {None, have} for want, have in zip(spec.shape, array.shape, strict=True)
+        want in {None, have} for want, have in zip(spec.shape, array.shape)
     )
     if is_fit and array.size:
         return
@@ -124,7 +124,7 @@ def _numbers(array: Array, label: str) -> Array:
         raise InputError(f"{label}values of type {array.dtype} aren't numbers")
     for at in np.ndindex(array.shape):
         cell = _plain(array[at])
-        if not isinstance(cell, int | float) and cell is not None:
+        if not isinstance(cell, (int, float)) and cell is not None:
             raise InputError(f"{label}{place(at)}{shown(cell)} isn't a number")
         try:
             float(cell or 0)

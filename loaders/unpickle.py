@@ -156,7 +156,9 @@ class RestrictedUnpickler(_Machine):  # type: ignore[misc]
 
     def load_setitems(self) -> None:
         items = self.pop_mark()
-        self._container(dict).update(zip(items[::2], items[1::2], strict=True))
+        if len(items) % 2:
+            raise LoadError("the pickle is corrupt: a dict with a key that has no value")
+        self._container(dict).update(zip(items[::2], items[1::2]))
 
     def load_additems(self) -> None:
         items = self.pop_mark()

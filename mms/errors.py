@@ -7,7 +7,10 @@ written for the caller and never holds a traceback, a credential or a path below
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from typing import Self  # novm: the oldest Python of a worker never gets here
 
 
 class MmsError(Exception):

@@ -13,7 +13,7 @@ Tier = Literal["memory", "disk", "store"]
 """Where a model was when the request came."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)
 class Artifact:
     """An artifact on this machine, unpacked and ready to be loaded."""
 
@@ -24,7 +24,7 @@ class Artifact:
     unpacked_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)
 class Loaded:
     """What a worker says of a model it has loaded; comes back in one LOADED reply."""
 
@@ -36,7 +36,7 @@ class Loaded:
     load_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)
 class Invocation:
     """One request as the front passes it on: the front never looks into ``body``."""
 
@@ -44,7 +44,7 @@ class Invocation:
     body: bytes
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass
 class Answer:
     """A model's answer to one invocation, with the phases' times in seconds."""
 
@@ -58,7 +58,7 @@ class Answer:
     predict_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)
 class ModelListing:
     """A loaded model as ``GET /models`` shows it."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -140,3 +141,28 @@ def test_the_front_imports_no_machine_learning() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def worker_side() -> list[Path]:
+    """What an older interpreter has to read: everything that a worker imports of ours."""
+    code = "import sys; from mms.worker import zygote, runtime; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    loaded = set(done.stdout.split())
+    lazily = {name for name, _ in MODULES if name.startswith(("loaders", "mms.worker"))}
+    by_hand = {"loaders.generate_allowlist"}
+    return [path for name, path in MODULES if name in (loaded | lazily) - by_hand]
+
+
+def test_workers_run_on_an_older_python() -> None:
+    """A worker may run in an environment of its own, which may have Python 3.9."""
+    paths = [str(path) for path in worker_side()]
+    assert len(paths) > 40
+    vermin = [str(Path(sys.executable).with_name("vermin")), "-t=3.9-", "--no-tips", "--violations"]
+    found = subprocess.run([*vermin, *paths], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout
+    for path in paths:
+        text = Path(path).read_text()
+        assert not re.search(r"isinstance\([^()]*\|", text), f"{path}: isinstance with X | Y"
+        assert not re.search(r"[*+?}]\+[^=+ ,]", text), f"{path}: a possessive quantifier"

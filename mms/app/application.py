@@ -36,9 +36,9 @@ from mms.errors import MmsError, StoreUnavailable
 from mms.fleet.fleet import Fleet
 from mms.fleet.outcome import FleetOptions, LostReason
 from mms.fleet.worker import Worker
-from mms.log import LogSink, configure
 from mms.log.access import AccessLog
-from mms.media import spec_for
+from mms.log.sink import LogSink, configure
+from mms.media.headers import spec_for
 from mms.metrics import Metrics
 from mms.settings import Settings, StartError
 

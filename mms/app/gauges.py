@@ -10,7 +10,7 @@ from mms.app.prefix import Prefix
 from mms.engine.engine import Engine
 from mms.engine.memory import MemoryKeeper
 from mms.fleet.fleet import Fleet
-from mms.log import LogSink
+from mms.log.sink import LogSink
 from mms.metrics import GaugeSample, Metrics
 
 LAG_INTERVAL_S = 0.25

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from json.encoder import encode_basestring_ascii as quote
 
-from mms.log import LogSink
 from mms.log.line import clock_time, printable, rfc3339
+from mms.log.sink import LogSink
 from mms.settings import Settings
 
 SLOW_S = 1.0

@@ -43,7 +43,7 @@ class BatchResult(NamedTuple):
     predict_s: float  # spent in the model, second tries included
 
 
-@dataclass(slots=True)
+@dataclass
 class _Work:
     """One request, fitted to the model."""
 
@@ -154,7 +154,7 @@ def _answer(runner: _Runner, group: list[_Work]) -> Iterator[tuple[int, Reply]]:
         fields = {"error": type(error).__name__, "where": _where(error)}
         logger.debug("batch failed, running its requests one by one", extra=fields)
     else:
-        for work, output in zip(group, outputs, strict=True):
+        for work, output in zip(group, outputs):
             yield work.index, _written(output, work, runner.model)
         return
     for work in group:
@@ -190,7 +190,7 @@ def _split(outputs: Outputs, rows: list[int]) -> list[Outputs]:
             arrays={name: array[end - count : end] for name, array in arrays.items()},
             single=outputs.single,
         )
-        for end, count in zip(ends, rows, strict=True)
+        for end, count in zip(ends, rows)
     ]
 
 
@@ -225,21 +225,23 @@ def _refusal(error: BaseException, model: Model) -> Reply:
 
     Without the error's text, which may quote the request's body: the caller gets that.
     """
-    match error:
-        case InputError():
-            code, message = ValidationError.code, str(error)
-        case ValidationError() | ModelError():
-            code, message = error.code, error.message
-        case Unwritable():
-            code, message = NotAcceptable.code, str(error)
-        case MemoryError():
-            code, message = InsufficientStorage.code, "not enough memory to answer this request"
-        case _:
-            code, message = ModelError.code, _describe(error)
+    code, message = _code_and_message(error)
     if code in {ModelError.code, InsufficientStorage.code}:
         fields = {"error": type(error).__name__, "where": _where(error)}
         logger.warning("model failed", extra={"model_format": model.format, **fields})
     return Reply(code, b"text/plain", message[:MAX_MESSAGE].encode("utf-8", "replace"))
+
+
+def _code_and_message(error: BaseException) -> tuple[str, str]:
+    if isinstance(error, InputError):
+        return ValidationError.code, str(error)
+    if isinstance(error, (ValidationError, ModelError)):
+        return error.code, error.message
+    if isinstance(error, Unwritable):
+        return NotAcceptable.code, str(error)
+    if isinstance(error, MemoryError):
+        return InsufficientStorage.code, "not enough memory to answer this request"
+    return ModelError.code, _describe(error)
 
 
 _FRAMES = 5

@@ -30,7 +30,7 @@ HEARTBEAT_S: Final = 0.5
 _OOM_SCORE: Final = 500  # above the front's own, so that the kernel takes a worker first
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)
 class Runtime:
     """What a worker does with models; the default is ``mms.worker.runtime``."""
 

@@ -36,7 +36,7 @@ _NOT_FORKED: Final = 71  # os.EX_OSERR
 _LIBC = ctypes.CDLL(None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)
 class Config:
     """The zygote's one argument."""
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mms.log import LogSink
 from mms.log.access import AccessLog
+from mms.log.sink import LogSink
 from mms.settings import load_settings
 from mms.settings.host import Host
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from mms import media
 from mms.errors import NotAcceptable, UnsupportedMediaType, ValidationError
-from mms.media import CSV, JSON, METHODS, Spec, decode_spec, encode_spec, spec_for
+from mms.media import CSV, JSON, METHODS, Spec, decode_spec, encode_spec, headers
+from mms.media.headers import spec_for
 
 
 def spec(
@@ -251,11 +252,11 @@ def test_a_spec_survives_the_way_to_the_worker(value: Spec) -> None:
 
 def test_the_same_headers_cost_one_negotiation() -> None:
     """Cached, also where the caller's own attributes differ, and bounded."""
-    media._spec.cache_clear()
+    headers._spec.cache_clear()
     for trace in range(10):
         spec_for(b"text/csv", b"*/*", b"trace=%d,method=predict" % trace, "")
-    assert media._spec.cache_info().misses == 1
-    assert media._spec.cache_info().maxsize
+    assert headers._spec.cache_info().misses == 1
+    assert headers._spec.cache_info().maxsize
     assert decode_spec.cache_info().maxsize
 
 

@@ -19,7 +19,7 @@ from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 
 from loaders.base import Batch, InputError, Outputs, Payload, Signature
-from mms.media import spec_for
+from mms.media.headers import spec_for
 from mms.worker.batching import MAX_MESSAGE, Reply, run_batch
 
 JSON = spec_for(None, None, None, "")

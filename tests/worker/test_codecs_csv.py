@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from loaders.base import Array, InputError, Outputs, Payload
-from mms import media
-from mms.media import CSV, Spec
+from mms.media import CSV, Spec, headers
 from mms.worker.codecs import decode, encode
 from mms.worker.codecs.values import Unwritable
 
@@ -121,7 +120,7 @@ def test_any_bytes_are_a_table_or_an_input_error(body: bytes, header: str) -> No
     assert all(isinstance(cell, str) for row in payload.rows for cell in row)
 
 
-@given(st.sampled_from(sorted(media._CHARSETS)), st.binary(max_size=12))
+@given(st.sampled_from(sorted(headers._CHARSETS)), st.binary(max_size=12))
 @settings(max_examples=300)
 def test_every_charset_that_is_accepted_can_be_decoded(charset: str, body: bytes) -> None:
     assert "1".encode(charset).decode(charset) == "1"

@@ -21,6 +21,8 @@ _EXPECTED = (
 )
 _KINDS = {list: "an array", dict: "an object", str: "a string", bool: "a boolean"}
 
+_MAX_DIGITS = getattr(sys, "get_int_max_str_digits", lambda: 4300)()
+
 _parse = json.JSONDecoder().decode
 
 
@@ -44,8 +46,7 @@ def _document(text: str) -> object:
     except RecursionError:
         raise InputError("the body is nested too deep") from None
     except ValueError:  # int() refuses, as a guard against quadratic work
-        limit = sys.get_int_max_str_digits()
-        raise InputError(f"the body holds a number of more than {limit} digits") from None
+        raise InputError(f"the body holds a number of more than {_MAX_DIGITS} digits") from None
 
 
 def _kind(value: object) -> str:
@@ -163,4 +164,4 @@ def _answer(outputs: Outputs, form: Form) -> Any:
         return columns
     if outputs.single:
         return next(iter(columns.values()))
-    return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+    return [dict(zip(columns, cells)) for cells in zip(*columns.values())]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mms.log import LogSink, configure
+from mms.log.sink import LogSink, configure
 from mms.settings import load_settings
 from mms.settings.host import Host
 
