@@ -1,11 +1,12 @@
 # make demo: the main job, end to end.   make test: lint, types, the whole suite.
+# make matrix: run the tests that prove what is served, and write it into the README.
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTHON ?= python3
 CONSTRAINTS := docker/constraints.txt
 
-.PHONY: demo test lint types tests format clean
+.PHONY: demo test lint types tests matrix format clean
 
 demo: $(STAMP)
 	@$(BIN)/mms demo $(if $(ONCE),--once)
@@ -21,6 +22,10 @@ types: $(STAMP)
 
 tests: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+matrix: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m supports --support-matrix $(VENV)/support.json
+	$(BIN)/python -m tests.support.matrix $(VENV)/support.json README.md
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from mms.demo.s3server import S3Server
 from tests.support.faults import FaultProxy
+from tests.support.matrix import Recorder
 from tests.support.s3 import Bucket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _prefixes = itertools.count(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--support-matrix",
+        type=Path,
+        help="where to write what passed tests prove",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    path = config.getoption("--support-matrix")
+    if path is not None:
+        config.pluginmanager.register(Recorder(path))
 
 
 @pytest.fixture(scope="session")

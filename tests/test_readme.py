@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -10,8 +12,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from mms.api.problems import STATUS
 from mms.metrics import GaugeSample, Metrics
 from mms.settings import settings_table
+from tests.support import matrix
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
 
 
 def test_the_table_of_settings_is_the_generated_one() -> None:
@@ -19,6 +23,16 @@ def test_the_table_of_settings_is_the_generated_one() -> None:
     found = re.search(r"<!-- settings -->\n(.*)<!-- /settings -->", README, re.DOTALL)
     assert found is not None
     assert found.group(1).strip() == settings_table().strip()
+
+
+def test_the_support_matrix_is_what_the_tests_say(tmp_path: Path) -> None:
+    """``make matrix`` writes what stands between the marks: no cell without a test."""
+    found = tmp_path / "facts.json"
+    options = ["--collect-only", "-q", "-m", "supports", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *options, "--support-matrix", str(found), "tests"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert matrix.rewritten(README, matrix.rendered(matrix.read(found))) == README
 
 
 def test_every_metric_the_readme_names_exists() -> None:

@@ -78,6 +78,7 @@ def made(
         yield made
 
 
+@pytest.mark.supports(framework="scikit-learn", input="dense numbers", format="application/json")
 def test_the_three_forms_of_json(made: World) -> None:
     """Each form is answered in its own; a flat array of as many numbers as features is one row."""
     row, expected = ROWS[0].tolist(), [str(FOREST.predict(ROWS[:1])[0])]
@@ -88,6 +89,7 @@ def test_the_three_forms_of_json(made: World) -> None:
     assert made.ask(target, {"inputs": [row]}).json() == {"outputs": {"predict": expected}}
 
 
+@pytest.mark.supports(framework="scikit-learn", input="dense numbers", format="text/csv")
 def test_csv_in_and_out(made: World) -> None:
     """One line a row, whatever the line ends; Accept decides what comes back."""
     body = b"5.1, 3.5,1.4,0.2\r\n6.7,3.0,5.2,2.3"
@@ -107,6 +109,7 @@ def test_csv_in_and_out(made: World) -> None:
     assert latin.status == 200, latin.body
 
 
+@pytest.mark.supports(framework="scikit-learn", input="named columns", format="application/json")
 def test_rows_by_column_name(made: World) -> None:
     """In any order; a missing or unknown column is named with its row."""
     rows = [{"visits": 1, "city": "Tokyo", "age": 20.0}, {"age": 35, "city": "Berlin", "visits": 2}]
@@ -123,6 +126,7 @@ def test_rows_by_column_name(made: World) -> None:
     assert "town" in answer.message
 
 
+@pytest.mark.supports(framework="scikit-learn", input="named columns", format="text/csv")
 def test_csv_headers(made: World) -> None:
     """A first row that equals the columns is a header, unasked; a declared one may reorder them."""
     plain = b"age,city,visits\n20,Tokyo,1\n35,Berlin,2\n"

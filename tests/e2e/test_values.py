@@ -137,6 +137,8 @@ def test_what_is_not_finite_is_written_as_python_writes_it(made: World) -> None:
     assert answer.body == b"[[NaN,Infinity,-Infinity]]"
 
 
+@pytest.mark.supports(framework="ONNX", input="dense numbers", format="application/json")
+@pytest.mark.supports(framework="ONNX", input="several inputs", format="application/json")
 def test_an_onnx_model_of_several_inputs(made: World) -> None:
     """By name as columns or as rows; what is missing, unknown or of another length is named."""
     a, b = [[1, 2], [3, 4]], [[5, 6], [7, 8]]
@@ -160,6 +162,7 @@ def test_an_onnx_model_of_several_inputs(made: World) -> None:
         assert says in refused.message, refused.message
 
 
+@pytest.mark.supports(framework="ONNX", input="text", format="application/json")
 def test_text_and_numbers_are_two_things(made: World) -> None:
     """A number is never taken for the text that it looks like."""
     assert made.ask("words.onnx", [["five"], ["6"], ["x"]]).json() == [[5], [6], [-1]]
