@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from loaders.base import LoadError
+from loaders.extent import Walk
 from loaders.parts import is_row_wise
 from loaders.reconstruct import demand
 from loaders.states import check_children
@@ -28,6 +29,11 @@ _TREES_ONLY: Final = frozenset({
 
 def check_built(built: Iterable[Any]) -> None:
     """Check every object that a pickle filled; raises LoadError."""
+    built = list(built)
+    walk = Walk(estimators=True)  # also of what was put in after the object was filled
+    for part in built:
+        walk.into(part)
+        walk.into(getattr(part, "__dict__", None))
     for part in built:
         state = getattr(part, "__dict__", None)
         if not state:

@@ -58,7 +58,7 @@ class JoblibLoader:
 def _unpickled(path: Path, options: LoadOptions) -> Any:
     if not options.trusted:
         estimator, built = load_restricted(path, options.allow_globals)
-        check_built(built)
+        check_built([estimator, *built])
         return estimator
     import joblib  # the full unpickler, only for trusted prefixes
 

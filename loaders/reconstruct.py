@@ -11,6 +11,7 @@ from __future__ import annotations
 import copyreg
 import math
 import re
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -18,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 
 from loaders.base import LoadError
+from loaders.extent import Keys
 
 _DTYPE = re.compile(r"[?biufcmMOSUV]\d{0,9}|bool|object|(u?int|float|complex)\d{1,3}")
 _MAX_COLUMNS: Final = 1 << 20
@@ -92,13 +94,36 @@ def latin1(text: object, encoding: object = "latin1") -> bytes:
 
 def plain_set(items: Any = ()) -> set[Any]:
     """``set`` of what stands in the pickle; a range would grow to any size."""
-    demand(type(items) in _PLAIN_BASES, "a set")
-    return set(items)
+    return set(_items(items))
 
 
 def plain_frozenset(items: Any = ()) -> frozenset[Any]:
+    return frozenset(_items(items))
+
+
+def _items(items: Any) -> Any:
     demand(type(items) in _PLAIN_BASES, "a set")
-    return frozenset(items)
+    if type(items) in {list, tuple}:
+        Keys().check(items, items)
+    return items
+
+
+def ordered_dict(pairs: Any = ()) -> OrderedDict[Any, Any]:
+    """``collections.OrderedDict``: empty, or, from Python 2, of a list of pairs."""
+    return OrderedDict(_pairs(pairs))
+
+
+def default_dict(factory: Any = None, pairs: Any = ()) -> defaultdict[Any, Any]:
+    return defaultdict(factory, _pairs(pairs))
+
+
+def _pairs(pairs: Any) -> Any:
+    """What a dict may be made of: a dict, or a list of pairs whose keys are looked at."""
+    demand(type(pairs) in {list, dict, tuple}, "a table")
+    if type(pairs) is not dict:
+        demand(all(type(p) in {list, tuple} and len(p) == 2 for p in pairs), "a table")
+        Keys().check([p[0] for p in pairs], pairs)
+    return pairs
 
 
 def empty_bytes() -> bytes:
@@ -110,6 +135,10 @@ def plain_object(cls: Any, base: Any, state: Any) -> Any:
     """``copyreg._reconstructor``: protocols 0 and 1, of objects that extend nothing native."""
     demand(isinstance(cls, type) and base in _PLAIN_BASES and issubclass(cls, base), "an object")
     demand(state is None or type(state) in _PLAIN_BASES, "an object")
+    if base in {set, frozenset} and state is not None:
+        _items(state)
+    elif base is dict and state is not None:
+        _pairs(state)
     return copyreg._reconstructor(cls, base, state)  # type: ignore[attr-defined]  # noqa: SLF001
 
 
@@ -203,6 +232,8 @@ GUARDED: Final[dict[str, Callable[..., Any]]] = {
     "numpy.random._pickle:__generator_ctor": generator,
     "_codecs:encode": latin1,
     "builtins:bytes": empty_bytes,
+    "collections:OrderedDict": ordered_dict,
+    "collections:defaultdict": default_dict,
     "builtins:set": plain_set,
     "builtins:frozenset": plain_frozenset,
     "sklearn.cluster._kmeans:_kmeans_single_lloyd": untrainable,

@@ -12,7 +12,7 @@ import gzip
 import io
 import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, Final, cast
 import numpy as np
 
 from loaders.base import LoadError
+from loaders.extent import Keys, Walk
 from loaders.sniff import HEAD_BYTES, compression
 
 MAX_RATIO: Final = 200
@@ -28,6 +29,8 @@ FREE_BYTES: Final = 64 << 20
 """Small files may exceed the ratio up to this size."""
 MAX_BYTES: Final = 16 << 30
 _MAX_COPIES: Final = 4  # of all bytes: a call's argument may be the state of what it makes
+_MAX_WALKS: Final = 4  # of every byte: an item takes one at least, and is part of few states
+_FREE_ITEMS: Final = 1 << 22
 _FEW: Final = 64  # states of objects; what is longer holds no array that is copied
 _BUFFER_BYTES = 1 << 18
 BROKEN: Final = (OSError, EOFError, zlib.error, lzma.LZMAError)
@@ -62,15 +65,16 @@ class _Counted(io.RawIOBase):
 
     def __init__(self, file: BinaryIO, limit: int) -> None:
         self._file = file
-        self._left = limit
+        self._limit = limit
+        self.passed = 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: object) -> int:
         n = self._file.readinto(buffer)  # type: ignore[attr-defined]
-        self._left -= n
-        if self._left < 0:
+        self.passed += n
+        if self.passed > self._limit:
             raise LoadError("the model file unpacks to far more than its size, so it is refused")
         return cast("int", n)
 
@@ -78,11 +82,14 @@ class _Counted(io.RawIOBase):
 class Source:
     """What the unpickler reads from: a file whose reads are never larger than ``limit``."""
 
-    def __init__(self, file: io.BufferedReader[Any], limit: int) -> None:
+    def __init__(self, file: io.BufferedReader[Any], limit: int, passed: Callable[[], int]) -> None:
         self._file = file
         self._limit = limit
+        self._passed = passed
         self._copied = 0
+        self._walked = 0
         self.readline = file.readline
+        self.keys = Keys()
 
     def check(self, n: int) -> None:
         """Refuse to allocate ``n`` bytes that can't come."""
@@ -91,9 +98,19 @@ class Source:
 
     def charge(self, *things: Any) -> None:
         """Count what is copied; one that copies the same again and again grows without bounds."""
+        self._walk(things)
         self._copied += sum(map(_weight, things))
         if self._copied > _MAX_COPIES * self._limit + FREE_BYTES:
             raise LoadError("the pickle unpacks to far more than its size, so it is refused")
+
+    def _walk(self, things: tuple[Any, ...]) -> None:
+        """Look at what is about to be used, and don't look at the same for ever."""
+        walk = Walk()
+        for thing in things:
+            walk.into(thing)
+        self._walked += walk.count
+        if self._walked > _MAX_WALKS * self._passed() + _FREE_ITEMS:
+            raise LoadError("the pickle uses the same large things again and again: refused")
 
     def read(self, n: int) -> bytes:
         if n > self._limit:
@@ -129,12 +146,12 @@ def open_source(path: Path) -> Iterator[Source]:
     with io.BufferedReader(path.open("rb", buffering=0), _BUFFER_BYTES) as file:
         kind = compression(file.peek(HEAD_BYTES)[:HEAD_BYTES])
         if kind is None:
-            yield Source(file, size)
+            yield Source(file, size, file.tell)
             return
         limit = min(max(size * MAX_RATIO, FREE_BYTES), MAX_BYTES)
         with _decompressed(file, kind) as plain:
             counted = _Counted(plain, limit)
-            yield Source(io.BufferedReader(counted, _BUFFER_BYTES), limit)
+            yield Source(io.BufferedReader(counted, _BUFFER_BYTES), limit, lambda: counted.passed)
 
 
 def _decompressed(file: BinaryIO, kind: str) -> BinaryIO:

@@ -94,6 +94,7 @@ class RestrictedUnpickler(_Machine):  # type: ignore[misc]
             raise LoadError(f"the pickle makes {_noun(cls)}, which isn't on the list of classes")
         if type(args) is not tuple or type(kwargs) is not dict:
             raise LoadError("the pickle is corrupt: a class is made from no arguments")
+        self._source.charge(args, kwargs)
         self.append(self._noted(cls.__new__(cls, *args, **kwargs)))
 
     def _noted(self, made: Any) -> Any:
@@ -152,17 +153,33 @@ class RestrictedUnpickler(_Machine):  # type: ignore[misc]
     def load_setitem(self) -> None:
         value = self.stack.pop()
         key = self.stack.pop()
-        self._container(dict)[key] = value
+        target = self._container(dict)
+        self._source.keys.check((key,), target)
+        target[key] = value
 
     def load_setitems(self) -> None:
         items = self.pop_mark()
         if len(items) % 2:
             raise LoadError("the pickle is corrupt: a dict with a key that has no value")
-        self._container(dict).update(zip(items[::2], items[1::2]))
+        target = self._container(dict)
+        self._source.keys.check(items[::2], target)
+        target.update(zip(items[::2], items[1::2]))
 
     def load_additems(self) -> None:
         items = self.pop_mark()
-        self._container(set).update(items)
+        target = self._container(set)
+        self._source.keys.check(items, target)
+        target.update(items)
+
+    def load_dict(self) -> None:
+        items = self.pop_mark()
+        self._source.keys.check(items[::2], items)
+        self.append(dict(zip(items[::2], items[1::2])))
+
+    def load_frozenset(self) -> None:
+        items = self.pop_mark()
+        self._source.keys.check(items, items)
+        self.append(frozenset(items))
 
     def _container(self, wanted: type[Any]) -> Any:
         target = self.stack[-1]
@@ -246,6 +263,8 @@ _guard(_M.load_appends, pickle.APPENDS)
 _guard(_M.load_setitem, pickle.SETITEM)
 _guard(_M.load_setitems, pickle.SETITEMS)
 _guard(_M.load_additems, pickle.ADDITEMS)
+_guard(_M.load_dict, pickle.DICT)
+_guard(_M.load_frozenset, pickle.FROZENSET)
 _guard(_M.load_bytearray8, pickle.BYTEARRAY8)
 
 

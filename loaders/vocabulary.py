@@ -7,6 +7,7 @@ identity. Imports a module only after its name has been found on a list. Never c
 from __future__ import annotations
 
 import sys
+from collections import OrderedDict
 from functools import partial
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ _MADE: Final = {  # made by guarded calls, so their own names need not come up i
     id(np.random.RandomState): "numpy.random.mtrand:RandomState",
     id(np.random.Generator): "numpy.random._generator:Generator",
     id(partial): "functools:partial",
+    id(OrderedDict): "collections:OrderedDict",
 }
 
 
