@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from mms.errors import ModelLoadError
 from mms.store import tar
-from mms.store.gunzip import MAGIC, gunzip
+from mms.store.blocks import Reader, beginning
+from mms.store.recognise import HEAD_BYTES, is_archive, tar_blocks
 from mms.store.tree import Tree
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 _BLOCK = 1 << 20
 _TAIL = 16 << 20  # records are 10 KiB unless asked otherwise
-ARCHIVES = (".tar.gz", ".tgz", ".tar")
-_UNSUPPORTED = (".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,19 +53,19 @@ def unpack(
 ) -> Unpacked:
     """Unpack ``stream`` into ``dest``, an empty folder of ours; ``name`` is the artifact's.
 
-    An archive is one by its name; a file of any other name is written as it is. ``room`` is
-    asked before anything is written.
+    What is an archive is unpacked, any other file is written as it is. ``room`` is asked before
+    anything is written.
     """
-    base = name.rstrip("/").rpartition("/")[2]
-    lower = base.lower()
-    if lower.endswith(_UNSUPPORTED):
-        raise ModelLoadError("this kind of archive isn't supported: use .tar.gz, .tgz or .tar")
+    base = name.rpartition("/")[2]
     raw = _Raw(stream)
     tree = Tree(dest, limits, room)
-    if lower.endswith(ARCHIVES):
-        _unpack_archive(raw, tree, limits)
+    rest = raw.blocks()
+    head = beginning(rest, HEAD_BYTES)
+    blocks = chain((head,), rest)
+    if is_archive(base, head, limits):
+        _unpack_archive(tar_blocks(head, blocks, limits), tree, limits)
     else:
-        tree.add_file(base, stream.size, raw.blocks())
+        tree.add_file(base, stream.size, blocks)
     tree.finish()
     return Unpacked(
         bytes=tree.bytes,
@@ -93,46 +92,8 @@ class _Raw:
         return self._hash.hexdigest()
 
 
-class _Reader:
-    """Blocks of any size, handed out in the sizes that a tar has."""
-
-    def __init__(self, blocks: Iterator[bytes]) -> None:
-        self._blocks = blocks
-        self._left = memoryview(b"")
-
-    def up_to(self, n: int) -> Iterator[memoryview]:
-        """The next ``n`` bytes in pieces; fewer only at the end."""
-        while n:
-            if not self._left:
-                self._left = memoryview(next(self._blocks, b""))
-            if not self._left:
-                return
-            piece, self._left = self._left[:n], self._left[n:]
-            n -= len(piece)
-            yield piece
-
-    def exactly(self, n: int) -> bytes:
-        """``n`` bytes; fewer only at the end."""
-        return b"".join(self.up_to(n))
-
-
-def _peek(blocks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
-    """The first tar block, and all blocks again."""
-    first = b""
-    while len(first) < tar.BLOCK and (block := next(blocks, b"")):
-        first += block
-    return first[: tar.BLOCK], chain((first,), blocks)
-
-
-def _unpack_archive(raw: _Raw, tree: Tree, limits: Limits) -> None:
-    head, blocks = _peek(raw.blocks())
-    packed = head.startswith(MAGIC)
-    if packed:
-        head, blocks = _peek(gunzip(blocks, limits))
-    if not tar.looks_like_tar(head):
-        what = "gzip, but with no tar inside" if packed else "neither gzip nor tar"
-        raise ModelLoadError(f"the artifact is not an archive: it is {what}")
-    reader = _Reader(blocks)
+def _unpack_archive(blocks: Iterator[bytes], tree: Tree, limits: Limits) -> None:
+    reader = Reader(blocks)
     for member in tar.read_members(reader, limits):
         if member.kind == "file":
             tree.add_file(member.name, member.size, reader.up_to(member.size))
@@ -144,7 +105,7 @@ def _unpack_archive(raw: _Raw, tree: Tree, limits: Limits) -> None:
     _expect_zeros(reader)
 
 
-def _expect_zeros(reader: _Reader) -> None:
+def _expect_zeros(reader: Reader) -> None:
     """After its end mark an archive is padded to whole records, with nothing but zeros.
 
     Reads to the very end: only then are the hash and the announced length known to be right.

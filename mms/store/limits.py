@@ -17,4 +17,5 @@ class Limits:
     path_bytes: int = 1024
     ratio: float = 200.0  # unpacked to packed; text compresses 5-20 times, zeros 1000 times
     ratio_floor_bytes: int = 64 * MIB  # below this the ratio isn't looked at
+    window_bytes: int = 128 * MIB  # of a zstd frame, which is held in memory; --long takes as much
     header_bytes: int = MIB  # of one extended header, which is held in memory

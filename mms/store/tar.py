@@ -59,8 +59,11 @@ def padding(size: int) -> int:
 
 def looks_like_tar(block: bytes) -> bool:
     """Whether a first block is a header or the end mark of an empty archive."""
-    if _is_end(block):
-        return True
+    return _is_end(block) or begins_with_header(block)
+
+
+def begins_with_header(block: bytes) -> bool:
+    """Whether a first block is a header, by the checksum in it."""
     try:
         tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except (tarfile.HeaderError, ValueError):

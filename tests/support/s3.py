@@ -7,6 +7,8 @@ import io
 import tarfile
 from typing import TYPE_CHECKING, Literal
 
+import zstandard
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -30,7 +32,7 @@ class Bucket:
         self.client.delete_object(Bucket=self.name, Key=key)
 
 
-def tar_of(files: Mapping[str, bytes], *, compression: Literal["", "gz"] = "gz") -> bytes:
+def tar_of(files: Mapping[str, bytes], *, compression: Literal["", "gz", "zst"] = "gz") -> bytes:
     """An archive of ``files`` by name, the same bytes whenever it is made."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
@@ -38,4 +40,6 @@ def tar_of(files: Mapping[str, bytes], *, compression: Literal["", "gz"] = "gz")
             member = tarfile.TarInfo(name)
             member.size = len(body)
             archive.addfile(member, io.BytesIO(body))
+    if compression == "zst":
+        return zstandard.ZstdCompressor(write_checksum=True).compress(out.getvalue())
     return gzip.compress(out.getvalue(), mtime=0) if compression else out.getvalue()
