@@ -8,12 +8,17 @@ here. Standard library only, and Python 3.9's: a worker may run in an older envi
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
 JSON: Final = "application/json"
 CSV: Final = "text/csv"
+JSON_LINES: Final = "application/jsonlines"
+NPY: Final = "application/x-npy"
+NPZ: Final = "application/x-npz"
+
+MAX_BODY: Final = 6_291_456  # SageMaker's
 
 METHODS: Final = (
     "predict",
@@ -27,10 +32,12 @@ METHODS: Final = (
 
 @dataclass(frozen=True)
 class MediaType:
-    """One row of the table: ``reply`` is the Content-Type of an answer, which is always UTF-8."""
+    """One row of the table: ``reply`` is the Content-Type of an answer; text is always UTF-8."""
 
     reply: bytes
-    parameters: frozenset[str]  # those that mean something here; others are ignored
+    parameters: frozenset[str] = field(default_factory=frozenset)  # that mean something here
+    aliases: tuple[str, ...] = ()  # other names of the same; one that Accept names is answered
+    is_packed: bool = False  # a body may hold far more than its own bytes
 
 
 TYPES: Final[dict[str, MediaType]] = {  # the order is the server's preference
@@ -39,6 +46,17 @@ TYPES: Final[dict[str, MediaType]] = {  # the order is the server's preference
         reply=b"text/csv; charset=utf-8",
         parameters=frozenset({"charset", "header", "label_size"}),
     ),
+    JSON_LINES: MediaType(
+        reply=b"application/jsonlines",
+        parameters=frozenset({"charset"}),
+        aliases=("application/x-jsonlines", "application/jsonl", "application/x-ndjson"),
+    ),
+    # NPY: MediaType(reply=b"application/x-npy"),
+    # NPZ: MediaType(reply=b"application/x-npz", is_packed=True),
+}
+
+ALIASES: Final[dict[str, str]] = {
+    alias: name for name, row in TYPES.items() for alias in row.aliases
 }
 
 
@@ -47,13 +65,16 @@ class Spec:
     """What the worker has to know of a request: how to read it, how to answer, what to call.
 
     ``params`` are the Content-Type's, checked, without those that say what holds anyway.
-    ``charset`` is a Python codec's name.
+    ``charset`` is a Python codec's name. ``accept`` may be an alias, as it was asked for.
+    ``coding`` is ``"gzip"`` for a body that comes so; ``max_body`` bounds what it unpacks to.
     """
 
     content_type: str = JSON
     params: tuple[tuple[str, str], ...] = ()
     accept: str = JSON
     method: str | None = None  # None: the model's default
+    coding: str = ""
+    max_body: int = MAX_BODY
 
     def param(self, name: str, default: str) -> str:
         for key, value in self.params:
@@ -63,17 +84,26 @@ class Spec:
 
 
 def encode_spec(spec: Spec) -> bytes:
-    fields = (spec.content_type, spec.params, spec.accept, spec.method)
+    fields = (
+        spec.content_type,
+        spec.params,
+        spec.accept,
+        spec.method,
+        spec.coding,
+        spec.max_body,
+    )
     return json.dumps(fields, separators=(",", ":")).encode("ascii")
 
 
 @lru_cache(maxsize=1024)
 def decode_spec(spec: bytes) -> Spec:
     """The inverse of :func:`encode_spec`; the same object for the same bytes."""
-    content_type, params, accept, method = json.loads(spec)
+    content_type, params, accept, method, coding, max_body = json.loads(spec)
     return Spec(
         content_type=content_type,
         params=tuple((name, value) for name, value in params),
         accept=accept,
         method=method,
+        coding=coding,
+        max_body=max_body,
     )

@@ -36,19 +36,25 @@ class _Range:
         return self.name == "*/*" or media_type.startswith(self.name[:-1])
 
 
-def negotiate(accept: str, offered: Sequence[str], default_accept: str) -> str:
-    """The type of the answer, one of ``offered``; ``default_accept`` "" is the first of them."""
+def negotiate(
+    accept: str, offered: Sequence[str], default_accept: str, *, also: Sequence[str] = ()
+) -> str:
+    """The type of the answer, one of ``offered``; ``default_accept`` "" is the first of them.
+
+    ``also`` can be had by those who name it, but nobody is told of it.
+    """
     ranges = _ranges(accept) or [_Range("*/*", 1.0, 0)]
     default = default_accept.partition(";")[0].strip().lower() or offered[0]
     best: tuple[tuple[float, int, int], str] | None = None
-    for name in sorted(offered, key=lambda name: name != default):  # stable: the default first
+    named = (*offered, *also)
+    for name in sorted(named, key=lambda name: name != default):  # stable: the default first
         if (rank := _rank(name, ranges)) and (best is None or rank > best[0]):
             best = rank, name
     if best is None:
         raise NotAcceptable(
             f"Accept {shown(accept)} allows none of what can be had: {', '.join(offered)}"
         )
-    if best[0][1] == 0 and default not in offered:
+    if best[0][1] == 0 and default not in named:
         raise NotAcceptable(
             f"The server's default answer type {shown(default)} can't be written: "
             f"send Accept with one of {', '.join(offered)}"

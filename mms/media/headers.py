@@ -10,30 +10,54 @@ from encodings.aliases import aliases
 from functools import lru_cache
 
 from mms.errors import UnsupportedMediaType, ValidationError
-from mms.media import JSON, METHODS, TYPES, Spec, encode_spec
+from mms.media import ALIASES, JSON, MAX_BODY, METHODS, TYPES, Spec, encode_spec
 from mms.media.accept import negotiate
 from mms.media.syntax import TYPE, parameters, shown, text_of
 
 
 def spec_for(
-    content_type: bytes | None, accept: bytes | None, attributes: bytes | None, default_accept: str
+    content_type: bytes | None,
+    accept: bytes | None,
+    attributes: bytes | None,
+    default_accept: str,
+    *,
+    coding: str = "",
+    max_body: int = MAX_BODY,
 ) -> bytes:
     """The spec for a request's headers, each ``None`` where the request has none.
 
     ``default_accept`` is the type of an answer to a client that takes anything; "" is JSON.
+    ``coding`` is that of the body ("" or "gzip"), ``max_body`` what it may unpack to.
     """
     # Attributes may differ with every request (trace ids), so they have a cache of their own.
     method = asked_method(attributes) if attributes else None
-    return _spec(content_type, accept, method, default_accept)
+    return _spec(content_type, accept, method, default_accept, coding=coding, max_body=max_body)
 
 
 @lru_cache(maxsize=1024)
 def _spec(
-    content_type: bytes | None, accept: bytes | None, method: str | None, default_accept: str
+    content_type: bytes | None,
+    accept: bytes | None,
+    method: str | None,
+    default_accept: str,
+    *,
+    coding: str,
+    max_body: int,
 ) -> bytes:
     media_type, params = parse_content_type(text_of("Content-Type", content_type))
-    answer = negotiate(text_of("Accept", accept), tuple(TYPES), default_accept)
-    return encode_spec(Spec(content_type=media_type, params=params, accept=answer, method=method))
+    spec = Spec(
+        content_type=media_type,
+        params=params,
+        accept=negotiate(text_of("Accept", accept), _OFFERED, default_accept, also=_ALSO),
+        method=method,
+        coding=coding,
+        max_body=max_body,
+    )
+    return encode_spec(spec)
+
+
+_OFFERED = tuple(TYPES)
+_ALSO = tuple(ALIASES)
 
 
 # --- Custom attributes ---
@@ -80,6 +104,7 @@ def parse_content_type(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
 
 
 def _known_type(name: str) -> str | None:
+    name = ALIASES.get(name, name)
     if name in TYPES:
         return name
     # RFC 6839: whatever else it means, it may be processed as JSON.

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from loaders.base import Form, Outputs, Payload
 from mms import media
-from mms.worker.codecs import csv, json
+from mms.worker.codecs import csv, json, jsonlines
 
 
 class Codec(NamedTuple):
@@ -23,6 +23,7 @@ class Codec(NamedTuple):
 CODECS: dict[str, Codec] = {
     media.JSON: Codec(json.decode, json.encode),
     media.CSV: Codec(csv.decode, csv.encode),
+    media.JSON_LINES: Codec(jsonlines.decode, jsonlines.encode),
 }
 
 
@@ -37,4 +38,6 @@ def encode(outputs: Outputs, form: Form, spec: media.Spec) -> tuple[bytes, bytes
     Raises ``values.Unwritable`` where the outputs have no such form, TypeError and ValueError for
     values that can't be written at all.
     """
-    return media.TYPES[spec.accept].reply, CODECS[spec.accept].encode(outputs, form)
+    name = media.ALIASES.get(spec.accept, spec.accept)
+    reply = media.TYPES[name].reply if name == spec.accept else spec.accept.encode("ascii")
+    return reply, CODECS[name].encode(outputs, form)

@@ -27,26 +27,27 @@ _parse = json.JSONDecoder().decode
 
 
 def decode(body: bytes, spec: Spec) -> Payload:
-    document = _document(text_of(body, spec))
+    document = parse(text_of(body, spec))
     if isinstance(document, list):
-        return _rows("rows", document)
+        return rows_payload("rows", document)
     if not isinstance(document, dict):
         raise InputError(f"the body is {_kind(document)}: {_EXPECTED}")
     form = _form(document)
     return _instances(document[form]) if form == "instances" else _inputs(document[form])
 
 
-def _document(text: str) -> object:
+def parse(text: str, line: int | None = None) -> Any:
+    """What the body says, or that ``line`` of it; raises InputError."""
     try:
         return _parse(text)
     except json.JSONDecodeError as error:
-        raise InputError(
-            f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-        ) from None
+        row = f"line {error.lineno}, " if line is None else ""
+        why = f"is not JSON: {error.msg} at {row}column {error.colno}"
     except RecursionError:
-        raise InputError("the body is nested too deep") from None
+        why = "is nested too deep"
     except ValueError:  # int() refuses, as a guard against quadratic work
-        raise InputError(f"the body holds a number of more than {_MAX_DIGITS} digits") from None
+        why = f"holds a number of more than {_MAX_DIGITS} digits"
+    raise InputError(f"the body {why}" if line is None else f"line {line} of the body {why}")
 
 
 def _kind(value: object) -> str:
@@ -79,10 +80,11 @@ def _name(key: str) -> str:
 def _instances(value: object) -> Payload:
     if not isinstance(value, list):
         raise InputError(f'"instances" is {_kind(value)}: {_EXPECTED}')
-    return _rows("instances", value)
+    return rows_payload("instances", value)
 
 
-def _rows(form: Form, rows: list[Any]) -> Payload:
+def rows_payload(form: Form, rows: list[Any]) -> Payload:
+    """Rows in any of their shapes; raises InputError unless they are all of one kind."""
     if not rows:
         raise InputError("there are no rows: send at least one")
     kinds = set(map(type, rows))
@@ -153,12 +155,13 @@ def encode(outputs: Outputs, form: Form) -> bytes:
     Outputs that can't be split by rows are one object by name for the whole request.
     """
     before, after = _FRAMES[form]
-    text = before + _dumps(_answer(outputs, form)) + after
+    text = before + _dumps(answer(outputs, form)) + after
     # Half a surrogate pair in a string becomes \udXXX, which is JSON's own way to say it.
     return text.encode("utf-8", "backslashreplace")
 
 
-def _answer(outputs: Outputs, form: Form) -> Any:
+def answer(outputs: Outputs, form: Form) -> Any:
+    """What is to be written, without the frame of the form."""
     columns = {name: plain(array) for name, array in outputs.arrays.items()}
     if form == "inputs" or not (outputs.single or outputs.batched):
         return columns
