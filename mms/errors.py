@@ -162,6 +162,7 @@ _FROM_WORKER: dict[str, type[MmsError]] = {
         ValidationError,
         NotAcceptable,
         UnsupportedMediaType,
+        PayloadTooLarge,
         ModelLoadError,
         ModelError,
         InsufficientStorage,

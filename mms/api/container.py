@@ -19,7 +19,13 @@ from mms.api.model_name import model_name_in
 from mms.api.paging import limit_of, name_in, page_of
 from mms.api.ports import Backend
 from mms.api.request_head import scan
-from mms.errors import Draining, NotFound, RequestTimeout, ServiceUnavailable
+from mms.errors import (
+    Draining,
+    NotFound,
+    RequestTimeout,
+    ServiceUnavailable,
+    UnsupportedMediaType,
+)
 from mms.types import ModelListing
 
 _MODELS = b"/models/"
@@ -85,6 +91,8 @@ class ContainerRoutes:
     async def _load(self, request: Request) -> Response:
         head = scan(request.scope["headers"])
         head.checked()
+        if head.coding():
+            raise UnsupportedMediaType("Encoded bodies are read by the invocation routes only.")
         check_length(head.content_length, MAX_BODY)
         try:
             async with asyncio.timeout(self._limits.request_timeout_s):

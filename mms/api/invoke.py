@@ -127,6 +127,8 @@ class Invoker:
             values.get(b"accept"),
             values.get(ATTRIBUTES),
             limits.default_accept,
+            coding=head.coding(),
+            max_body=limits.max_body,
         )
         permit = self._backend.admit(length or 0)
         try:

@@ -16,11 +16,26 @@ from mms.types import Answer, Invocation, ModelListing, TargetModel
 Mode = Literal["self", "multi", "single"]
 """Who brings models: the server itself, the platform by ``POST /models``, or ``/opt/ml/model``."""
 
-SpecFor = Callable[[bytes | None, bytes | None, bytes | None, str], bytes]
-"""``mms.media.spec_for``: content type, accept, custom attributes, default accept."""
-
 RenderMetrics = Callable[[], tuple[bytes, str]]
 """The exposition and its content type."""
+
+
+class SpecFor(Protocol):
+    """``mms.media.headers.spec_for``."""
+
+    def __call__(
+        self,
+        content_type: bytes | None,
+        accept: bytes | None,
+        attributes: bytes | None,
+        default_accept: str,
+        /,
+        *,
+        coding: str,
+        max_body: int,
+    ) -> bytes:
+        """What the worker has to know of a request; ``coding`` is its body's."""
+        ...
 
 
 class Permit(Protocol):

@@ -29,8 +29,9 @@ _KNOWN = frozenset(
         b"x-request-id",
     }
 )
-_CODINGS = frozenset({b"content-encoding", b"transfer-encoding"})
-_LISTS = frozenset({b"accept", ATTRIBUTES, *_CODINGS})
+_GZIP = frozenset({b"gzip", b"x-gzip"})
+_NO_CODING = frozenset({b"identity", b""})
+_LISTS = frozenset({b"accept", ATTRIBUTES, b"content-encoding", b"transfer-encoding"})
 _MAX_VALUE = 1024  # SageMaker's bound on every header that is the caller's to fill
 _BOUNDED = frozenset({TARGET, ATTRIBUTES, b"content-type", b"accept"})
 
@@ -58,20 +59,32 @@ class RequestHead:
     def checked(self) -> None:
         """Raise for what can't be answered whatever the model says."""
         values = self.values
-        if not (self.repeated or self.oversized) and values.keys().isdisjoint(_CODINGS):
+        if not (self.repeated or self.oversized or b"transfer-encoding" in values):
             return
         if self.repeated:
             raise ValidationError(f"The header {self.repeated.decode()} was sent more than once.")
-        if values.get(b"content-encoding", b"").lower() not in {b"", b"identity"}:
-            raise UnsupportedMediaType(
-                "Encoded bodies are not accepted: send the body without Content-Encoding."
-            )
         if values.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
             raise ValidationError("The only Transfer-Encoding that is accepted is chunked.")
         if self.oversized:
             raise ValidationError(
                 f"The header {self.oversized.decode()} is longer than {_MAX_VALUE} bytes."
             )
+
+    def coding(self) -> str:
+        """How the body is encoded: "" or "gzip". Raises UnsupportedMediaType for all else."""
+        value = self.values.get(b"content-encoding")
+        if value is None:
+            return ""
+        codings = [coding.strip(b" \t") for coding in value.lower().split(b",")]
+        codings = [coding for coding in codings if coding not in _NO_CODING]
+        if not codings:
+            return ""
+        if len(codings) == 1 and codings[0] in _GZIP:
+            return "gzip"
+        raise UnsupportedMediaType(
+            f"Content-Encoding {ascii(value.decode('latin-1'))[:80]} is not read here: send gzip "
+            "(x-gzip) or identity, one of them."
+        )
 
     def target(self) -> TargetModel | None:
         """The target model that the headers name; raises ValidationError, ModelNotFound."""

@@ -28,6 +28,7 @@ CODES: Final = (
     "NotAcceptable",
     "UnsupportedMediaType",
     "InsufficientStorage",
+    "PayloadTooLarge",
 )
 """What a worker may say of a request or a load: nothing wrong, or one of the public ErrorCodes."""
 

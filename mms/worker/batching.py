@@ -16,17 +16,29 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from loaders.base import Array, Batch, Form, InputError, Model, Outputs, concatenate
-from mms.errors import InsufficientStorage, ModelError, NotAcceptable, ValidationError
+from mms.errors import (
+    InsufficientStorage,
+    MmsError,
+    ModelError,
+    NotAcceptable,
+    ValidationError,
+)
 from mms.media import Spec, decode_spec
-from mms.worker.codecs import decode, encode
+from mms.worker.codecs import decode, encode, may_hold, plain
 from mms.worker.codecs.values import Unwritable
 
 logger = logging.getLogger("mms.worker")
+
+
+MAX_HELD: Final = 64 << 20
+"""Bytes of unpacked and decoded requests that are held at a time; what is left runs after them."""
+
+_OBJECT: Final = 64
 
 
 class Reply(NamedTuple):
@@ -52,6 +64,7 @@ class _Work:
     form: Form
     method: str
     batch: Batch
+    held: int  # about the bytes of memory it takes until it has run
 
 
 class _Runner:
@@ -80,22 +93,32 @@ def run_batch(
     Rows run together up to ``max_rows`` where the model allows it; a request of more runs alone.
     """
     _silence_warnings()
+    runner = _Runner(model)
     replies: dict[int, Reply] = {}
-    works = []
+    works: list[_Work] = []
+    rows = held = 0
     for index, (spec, body) in enumerate(requests):
+        if works and held + _may_hold(spec, body) > MAX_HELD:
+            replies.update(_run_all(runner, works, max_rows))
+            works, held = [], 0
         prepared = _prepare(model, index, spec, body)
         if isinstance(prepared, Reply):
             replies[index] = prepared
         else:
             works.append(prepared)
-    runner = _Runner(model)
-    for group in _groups(works, max_rows if model.batchable else 0):
-        replies.update(_answer(runner, group))
+            rows += prepared.batch.rows
+            held += prepared.held
+    replies.update(_run_all(runner, works, max_rows))
     return BatchResult(
         replies=[replies[index] for index in range(len(requests))],
-        rows=sum(work.batch.rows for work in works),
+        rows=rows,
         predict_s=runner.predict_s,
     )
+
+
+def _run_all(runner: _Runner, works: list[_Work], max_rows: int) -> Iterator[tuple[int, Reply]]:
+    for group in _groups(works, max_rows if runner.model.batchable else 0):
+        yield from _answer(runner, group)
 
 
 def _silence_warnings() -> None:
@@ -109,6 +132,13 @@ def _silence_warnings() -> None:
         warnings.simplefilter("ignore")
 
 
+def _may_hold(spec: bytes, body: bytes) -> int:
+    try:
+        return may_hold(body, decode_spec(spec))
+    except (ValueError, LookupError):  # no spec: said when the request is prepared
+        return len(body)
+
+
 def _prepare(model: Model, index: int, spec_bytes: bytes, body: bytes) -> _Work | Reply:
     try:
         spec = decode_spec(spec_bytes)
@@ -117,13 +147,23 @@ def _prepare(model: Model, index: int, spec_bytes: bytes, body: bytes) -> _Work 
             raise ValidationError(  # noqa: TRY301 - one place makes replies of errors
                 f"this model has no method {method}: it has {', '.join(model.methods)}"
             )
+        body = plain(body, spec)
         payload = decode(body, spec)
         batch = model.prepare(payload)
         if batch.rows < 1:
             raise InputError("there are no rows: send at least one")  # noqa: TRY301 - the same
     except BaseException as error:  # noqa: BLE001 - a model's code may raise anything
         return _refusal(error, model)
-    return _Work(index=index, spec=spec, form=payload.form, method=method, batch=batch)
+    held = max(len(body), _size(batch))
+    return _Work(index=index, spec=spec, form=payload.form, method=method, batch=batch, held=held)
+
+
+def _size(batch: Batch) -> int:
+    """About the bytes that a batch takes; an object is taken for a short text."""
+    return sum(
+        array.size * (_OBJECT if array.dtype.hasobject else array.dtype.itemsize)
+        for array in batch.arrays.values()
+    )
 
 
 def _groups(works: list[_Work], max_rows: int) -> list[list[_Work]]:
@@ -235,7 +275,7 @@ def _refusal(error: BaseException, model: Model) -> Reply:
 def _code_and_message(error: BaseException) -> tuple[str, str]:
     if isinstance(error, InputError):
         return ValidationError.code, str(error)
-    if isinstance(error, (ValidationError, ModelError)):
+    if isinstance(error, MmsError):
         return error.code, error.message
     if isinstance(error, Unwritable):
         return NotAcceptable.code, str(error)

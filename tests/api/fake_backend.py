@@ -23,7 +23,14 @@ from mms.types import Answer, Invocation, ModelListing, TargetModel
 
 
 def stub_spec_for(
-    content_type: bytes | None, accept: bytes | None, attributes: bytes | None, default: str
+    content_type: bytes | None,
+    accept: bytes | None,
+    attributes: bytes | None,
+    default: str,
+    /,
+    *,
+    coding: str,
+    max_body: int,
 ) -> bytes:
     """As strict as ``mms.media`` where the API's tests look."""
     if content_type not in {None, b"application/json", b"text/csv"}:
@@ -32,7 +39,10 @@ def stub_spec_for(
         raise NotAcceptable("JSON and CSV are offered.")
     if attributes is not None and attributes.startswith(b"method=nonsense"):
         raise ValidationError("There is no such method.")
-    return b"|".join([content_type or b"", accept or default.encode(), attributes or b""])
+    fields = [content_type or b"", accept or default.encode(), attributes or b""]
+    if coding:
+        fields.append(b"%s to %d" % (coding.encode(), max_body))
+    return b"|".join(fields)
 
 
 class FakePermit:

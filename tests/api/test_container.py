@@ -124,6 +124,14 @@ async def test_a_load_that_asks_for_nothing_sensible_is_refused(body: bytes, sta
     assert backend.loaded == {}
 
 
+async def test_a_load_that_comes_encoded_is_refused() -> None:
+    """Never read as if it weren't."""
+    async with running(FakeBackend(mode="multi")) as world:
+        headers = {"Content-Encoding": "gzip"}
+        response = await world.ask("POST", "/models", load_body("h1"), headers)
+    assert (response.status, response.json()["ErrorCode"]) == (415, "UnsupportedMediaType")
+
+
 async def test_a_load_whose_body_does_not_arrive_is_408() -> None:
     """Slow clients are bounded here too."""
     async with running(FakeBackend(), replace(OPTIONS, request_timeout_s=0.05)) as world:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gzip
 import json
 import logging
 import re
@@ -27,6 +28,7 @@ PROBA = spec_for(None, None, b"method=predict_proba", "")
 TRANSFORM = spec_for(None, None, b"method=transform", "")
 TO_CSV = spec_for(None, b"text/csv", None, "")
 FROM_CSV = spec_for(b"text/csv", None, None, "")
+GZIP = spec_for(None, None, None, "", coding="gzip", max_body=6_000_000)
 
 
 @functools.cache
@@ -341,3 +343,27 @@ def test_every_request_gets_the_answer_it_gets_alone(
     finally:
         logging.getLogger("mms.worker").disabled = False
     assert together == alone
+
+
+def test_gzip_is_inflated_and_runs_with_the_rest() -> None:
+    """A spec says so; a body that is none, or too large, costs its request only."""
+    model = Forest()
+    packed = gzip.compress(body(GOOD))
+    large = gzip.compress(b" " * 6_000_000 + body(GOOD))
+    replies = run(model, (GZIP, packed), (JSON, body(OTHER)), (GZIP, body(GOOD)), (GZIP, large))
+    assert [reply.code for reply in replies] == ["", "", "ValidationError", "PayloadTooLarge"]
+    assert replies[0].body == b'{"predictions":[0]}'
+    assert "MMS_MAX_BODY" in said(replies[3])[1]
+    assert model.ran == [2]
+
+
+def test_what_a_batch_unpacks_is_bounded() -> None:
+    """Requests that would be too much together run one after the other; small ones don't."""
+    model = Forest()
+    large = gzip.compress(b" " * 5_900_000 + body(GOOD))
+    replies = run(model, *[(GZIP, large)] * 12, (JSON, body(OTHER)))
+    assert [reply.code for reply in replies] == [""] * 13
+    assert model.ran == [11, 2]
+    model = Forest()
+    run(model, *[(GZIP, gzip.compress(body(GOOD)))] * 64)
+    assert model.ran == [64]

@@ -2,7 +2,7 @@
 
 A codec knows nothing of models: it makes a ``Payload`` of bytes and bytes of ``Outputs``, and it
 loses nothing on the way. Request bodies are hostile: a decoder raises ``InputError`` and nothing
-else (but MemoryError).
+else (but MemoryError, and PayloadTooLarge for what is too large only when it is unpacked).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import NamedTuple
 from loaders.base import Form, Outputs, Payload
 from mms import media
 from mms.worker.codecs import csv, json, jsonlines
+from mms.worker.codecs.gzip import MAX_RATIO, inflated
 
 
 class Codec(NamedTuple):
@@ -27,8 +28,20 @@ CODECS: dict[str, Codec] = {
 }
 
 
+def may_hold(body: bytes, spec: media.Spec) -> int:
+    """How many bytes a body is at most, unpacked; raises nothing."""
+    if not spec.coding and not media.TYPES[spec.content_type].is_packed:
+        return len(body)
+    return max(len(body), min(len(body) * MAX_RATIO, spec.max_body))
+
+
+def plain(body: bytes, spec: media.Spec) -> bytes:
+    """The body without its Content-Encoding; raises InputError, PayloadTooLarge."""
+    return inflated(body, spec.max_body) if spec.coding else body
+
+
 def decode(body: bytes, spec: media.Spec) -> Payload:
-    """What a request body says; raises InputError."""
+    """What a plain body says; raises InputError, and PayloadTooLarge for what is packed."""
     return CODECS[spec.content_type].decode(body, spec)
 
 
