@@ -7,14 +7,14 @@ Never unpickles (``loaders.joblib`` does) and never trains.
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any, Final
 
 import numpy as np
 
+from loaders.answers import outputs_of
 from loaders.base import (
-    Array,
     Batch,
-    InputError,
     LoadError,
     LoadOptions,
     Outputs,
@@ -22,11 +22,12 @@ from loaders.base import (
     Signature,
     TensorSpec,
 )
-from loaders.cells import objects, shown
+from loaders.cells import shown
 from loaders.faults import as_input_error
-from loaders.parts import bound_threads, is_row_wise
+from loaders.parts import bound_threads, is_row_wise, parts
 from loaders.rows import Columns, fit_rows
 from loaders.shape import input_columns, input_kind
+from loaders.singles import fit_singles
 
 METHODS: Final = (
     "predict",
@@ -36,8 +37,6 @@ METHODS: Final = (
     "transform",
     "score_samples",
 )
-MAX_DENSE_BYTES: Final = 1 << 28
-"""How large a sparse answer may get when it is written out in full."""
 
 
 class EstimatorModel:
@@ -47,6 +46,7 @@ class EstimatorModel:
 
     def __init__(self, estimator: Any, options: LoadOptions) -> None:
         bound_threads(estimator)
+        _require_frames(estimator)
         self.methods = _methods(estimator, options.method)
         is_given = options.batchable is not None
         self.batchable = bool(options.batchable) if is_given else is_row_wise(estimator)
@@ -59,14 +59,7 @@ class EstimatorModel:
     def prepare(self, payload: Payload) -> Batch:
         if self._kind == "table":
             return fit_rows(payload, self._columns)
-        rows = payload.rows
-        if payload.form == "inputs":
-            rows = _only(payload.tensors)
-        wanted = str if self._kind == "text" else dict
-        values = [_one(row, r, wanted) for r, row in enumerate(rows)]
-        if not values:
-            raise InputError("there are no rows")
-        return Batch(rows=len(values), arrays={"": objects(values)})
+        return fit_singles(payload, self._kind)
 
     def run(self, method: str, batch: Batch) -> Outputs:
         call: Callable[[Any], Any] = self._calls[method]
@@ -77,7 +70,7 @@ class EstimatorModel:
             if known is None:
                 raise
             raise known from error
-        return _outputs(method, answer, batch.rows)
+        return outputs_of(method, answer, batch.rows)
 
     def _input(self, batch: Batch) -> Any:
         whole = batch.arrays.get("") if len(batch.arrays) == 1 else None
@@ -98,6 +91,19 @@ def _index(columns: Columns) -> Any:
     return pd.Index(columns.names)
 
 
+def _require_frames(estimator: Any) -> None:
+    """What a model answers in must be installed."""
+    for part in parts(estimator):
+        config = getattr(part, "__dict__", {}).get("_sklearn_output_config", {})
+        library = config.get("transform", "default")
+        if library not in {"default", "pandas"} and find_spec(str(library)) is None:
+            name = type(part).__name__
+            raise LoadError(
+                f"the {name} has set_output(transform={shown(library)}), which isn't installed "
+                "here: save it with 'default' or 'pandas'"
+            )
+
+
 def _methods(estimator: Any, default: str | None) -> tuple[str, ...]:
     found = [name for name in METHODS if callable(getattr(estimator, name, None))]
     if not found:
@@ -111,48 +117,6 @@ def _methods(estimator: Any, default: str | None) -> tuple[str, ...]:
             raise LoadError(f"the model has no method {shown(default)}, it has {', '.join(found)}")
         found.sort(key=lambda name: name != default)
     return tuple(found)
-
-
-def _only(tensors: dict[str, Any]) -> list[Any]:
-    if len(tensors) != 1:
-        raise InputError(f"'inputs' must hold one list, got {len(tensors)} names")
-    (value,) = tensors.values()
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    if not isinstance(value, list):
-        raise InputError(f"'inputs' must hold a list of rows, not {shown(value)}")
-    return value
-
-
-def _one(row: Any, r: int, wanted: type[Any]) -> Any:
-    """A row that is one text, or one object, bare or alone in an array or object."""
-    if isinstance(row, list) and len(row) == 1:
-        row = row[0]
-    elif wanted is str and isinstance(row, dict) and len(row) == 1:
-        (row,) = row.values()
-    if not isinstance(row, wanted):
-        need = "one text" if wanted is str else "an object of names and values"
-        raise InputError(f"row {r}: {shown(row)} where {need} is needed")
-    return row
-
-
-def _outputs(method: str, answer: Any, rows: int) -> Outputs:
-    if isinstance(answer, (list, tuple)):  # one array a target
-        arrays = {f"output_{i}": _dense(part) for i, part in enumerate(answer)}
-        is_single = len(arrays) == 1
-    else:
-        arrays, is_single = {method: _dense(answer)}, True
-    is_batched = all(a.ndim > 0 and len(a) == rows for a in arrays.values())
-    return Outputs(arrays=arrays, single=is_single, batched=is_batched)
-
-
-def _dense(answer: Any) -> Array:
-    if hasattr(answer, "toarray"):
-        size = int(np.prod(answer.shape)) * answer.dtype.itemsize
-        if size > MAX_DENSE_BYTES:
-            raise InputError(f"the answer would take {size >> 20} MiB: send fewer rows at once")
-        answer = answer.toarray()
-    return np.asarray(answer)
 
 
 def _signature(estimator: Any, columns: Columns, kind: str) -> Signature:

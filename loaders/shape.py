@@ -10,8 +10,9 @@ from typing import Any, Final, Literal
 
 from loaders.parts import parts
 from loaders.rows import Columns
+from loaders.singles import Single
 
-Kind = Literal["table", "text", "objects"]
+Kind = Literal["table", Single]
 
 _TAKES_TEXT: Final = frozenset({
     "OneHotEncoder",
@@ -34,27 +35,68 @@ _TAKES_TEXT: Final = frozenset({
 _TEXT_FRONT: Final = frozenset({"CountVectorizer", "TfidfVectorizer", "HashingVectorizer"})
 
 
+_INNER: Final = {  # classes that hand a request on as it is, and the attribute to which they do
+    "CalibratedClassifierCV": "calibrated_classifiers_",
+    "_CalibratedClassifier": "estimator",
+    "FixedThresholdClassifier": "estimator_",
+    "FrozenEstimator": "estimator",
+    "GridSearchCV": "best_estimator_",
+    "HalvingGridSearchCV": "best_estimator_",
+    "HalvingRandomSearchCV": "best_estimator_",
+    "MultiOutputClassifier": "estimators_",
+    "MultiOutputRegressor": "estimators_",
+    "OneVsRestClassifier": "estimators_",
+    "OutputCodeClassifier": "estimators_",
+    "RandomizedSearchCV": "best_estimator_",
+    "SelfTrainingClassifier": "estimator_",
+    "StackingClassifier": "estimators_",
+    "StackingRegressor": "estimators_",
+    "TransformedTargetRegressor": "regressor_",
+    "TunedThresholdClassifierCV": "estimator_",
+    "VotingClassifier": "estimators_",
+    "VotingRegressor": "estimators_",
+}  # fmt: skip
+
+
 def front(model: Any) -> Any:
     """The estimator that sees the request first."""
     for _ in range(100):  # nested pipelines; bounded, since a pickle may hold a circle
-        steps = getattr(model, "steps", None) or getattr(model, "transformer_list", None)
-        if steps and isinstance(steps, list):
-            model = next((s[1] for s in steps if hasattr(s[1], "transform")), steps[-1][1])
-        elif hasattr(model, "best_estimator_"):
-            model = model.best_estimator_
-        else:
+        inner = _first_step(model) or getattr(model, _INNER.get(type(model).__name__, ""), None)
+        if isinstance(inner, list):
+            inner = inner[0] if inner else None
+        if inner is None:
             break
+        model = inner
     return model
 
 
+def _first_step(model: Any) -> Any:
+    """The step of a pipeline or union that looks at the request, ``None`` for anything else."""
+    steps = getattr(model, "steps", None) or getattr(model, "transformer_list", None)
+    if not steps or not isinstance(steps, list):
+        return None
+    able = [step[1] for step in steps[:-1] if hasattr(step[1], "transform")] + [steps[-1][1]]
+    return next((step for step in able if not _is_blind(step)), able[0])
+
+
+def _is_blind(step: Any) -> bool:
+    """A function that was given no table, so that what follows tells what it is given."""
+    return type(step).__name__ == "FunctionTransformer" and not hasattr(step, "n_features_in_")
+
+
 def input_kind(model: Any) -> Kind:
-    """Whether rows are lines of a table, texts, or free objects by name."""
+    """Whether rows are lines of a table, or one thing each."""
     first = front(model)
     name = type(first).__name__
     if name in _TEXT_FRONT:
         return "text"
-    is_hasher = name == "FeatureHasher" and first.input_type == "dict"
-    return "objects" if name == "DictVectorizer" or is_hasher else "table"
+    if name == "FeatureHasher":
+        return "objects" if first.input_type == "dict" else "lists"
+    if name == "MultiLabelBinarizer":
+        return "lists"
+    if name == "LabelEncoder" or (name == "LabelBinarizer" and "multilabel" not in first.y_type_):
+        return "text labels" if all(isinstance(c, str) for c in first.classes_) else "labels"
+    return "objects" if name == "DictVectorizer" else "table"
 
 
 def input_columns(model: Any) -> Columns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,35 @@ from sklearn.cluster import DBSCAN, KMeans
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
-from sklearn.feature_extraction import DictVectorizer
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    StackingClassifier,
+    VotingClassifier,
+)
+from sklearn.feature_extraction import DictVectorizer, FeatureHasher
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
+from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.mixture import GaussianMixture
+from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    LabelBinarizer,
+    LabelEncoder,
+    MultiLabelBinarizer,
+    OneHotEncoder,
+    OrdinalEncoder,
+    StandardScaler,
+)
 from sklearn.svm import LinearSVC
 
-from loaders import estimator
+from loaders import answers
+from loaders.answers import outputs_of
 from loaders.base import InputError, LoadError, Payload, TensorSpec, concatenate
 from tests.loaders.support import answer, csv, rows, served
 
@@ -186,6 +204,7 @@ def test_a_model_that_can_only_fit_isnt_served(tmp_path: Path) -> None:
 
 
 TEXTS = ["good movie", "bad film", "good film", "bad movie"]
+GOOD = [1, 0, 1, 0]
 
 
 @pytest.mark.parametrize("vectorizer", [TfidfVectorizer(), HashingVectorizer(n_features=16)])
@@ -227,7 +246,7 @@ def test_sparse_answers_are_written_out(tmp_path: Path, monkeypatch: pytest.Monk
     own = TfidfVectorizer().fit(TEXTS)
     model = served(own, tmp_path)
     assert answer(model, rows(*TEXTS)) == own.transform(TEXTS).toarray().tolist()
-    monkeypatch.setattr(estimator, "MAX_DENSE_BYTES", 10)
+    monkeypatch.setattr(answers, "MAX_DENSE_BYTES", 10)
     with pytest.raises(InputError, match="send fewer rows at once"):
         answer(model, rows(*TEXTS))
 
@@ -255,11 +274,118 @@ def test_models_predict_in_one_thread(tmp_path: Path) -> None:
     assert answer(model, rows(*X[:5].tolist())) == own.predict(X[:5]).tolist()
 
 
-def test_frames_out_are_arrays_too(tmp_path: Path) -> None:
-    """``set_output(transform="pandas")`` changes nothing for clients."""
-    own = StandardScaler().set_output(transform="pandas").fit(FRAME)
+def test_a_frame_is_an_output_a_column(tmp_path: Path) -> None:
+    """``set_output(transform="pandas")``: each column under its name and of its own type."""
+    columns = ColumnTransformer(
+        [("n", StandardScaler(), ["price"]), ("w", OrdinalEncoder(dtype=np.int64), ["make"])],
+        remainder="passthrough",
+        verbose_feature_names_out=False,
+    ).set_output(transform="pandas")
+    own = columns.fit(CARS)
     model = served(own, tmp_path)
-    assert answer(model, rows(X[0].tolist())) == own.transform(FRAME[:1]).to_numpy().tolist()
+    outputs = model.run("transform", model.prepare(rows(*CARS.to_dict("records"))))
+    expected = own.transform(CARS)
+    assert not outputs.single
+    assert list(outputs.arrays) == ["price", "make", "doors"]
+    for name, array in outputs.arrays.items():
+        assert array.dtype == expected[name].dtype
+        assert array.tolist() == expected[name].tolist()
+
+
+def test_what_numpy_cannot_hold_of_a_frame_is_an_object() -> None:
+    """A gap among whole numbers is null; categories are their values; equal names are an array."""
+    frame = pd.DataFrame({
+        "whole": pd.array([1, None], dtype="Int64"),
+        "full": pd.array([1, 2], dtype="Int64"),
+        "kind": pd.Categorical(["a", "b"]),
+        3: [True, False],
+    })  # fmt: skip
+    found = outputs_of("transform", frame, 2).arrays
+    assert [found[n].tolist() for n in ("whole", "full", "kind", "3")] == [
+        [1, None], [1, 2], ["a", "b"], [True, False],
+    ]  # fmt: skip
+    assert [found[n].dtype.kind for n in ("whole", "full", "kind", "3")] == ["O", "i", "O", "b"]
+    twice = pd.DataFrame([[1, 2]], columns=["a", "a"])
+    assert outputs_of("transform", twice, 1).arrays["transform"].tolist() == [[1, 2]]
+
+
+def test_frames_of_a_library_that_is_not_here_are_refused(tmp_path: Path) -> None:
+    """A model that answers in polars can't without it: said at load, not at every request."""
+    own = make_pipeline(StandardScaler(), LinearRegression()).fit(X, Y)
+    own[0]._sklearn_output_config = {"transform": "polars"}
+    with pytest.raises(LoadError, match=r"set_output\(transform='polars'\)"):
+        served(own, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        OneVsRestClassifier,
+        partial(CalibratedClassifierCV, cv=2),
+        lambda base: VotingClassifier([("a", base)]),
+        lambda base: StackingClassifier([("a", base)], cv=2),
+        lambda base: GridSearchCV(base, {"logisticregression__C": [1.0]}, cv=2),
+        partial(FixedThresholdClassifier, threshold=0.4),
+        lambda base: make_pipeline(FunctionTransformer(), base),
+        lambda base: FixedThresholdClassifier(FrozenEstimator(base.fit(TEXTS, GOOD))),
+    ],
+)
+def test_texts_reach_a_vectorizer_through_whatever_is_around_it(
+    around: Any, tmp_path: Path
+) -> None:
+    """Searches, ensembles and wrappers hand a text on, so a bare text is a row to them."""
+    own = around(make_pipeline(TfidfVectorizer(), LogisticRegression())).fit(TEXTS * 3, GOOD * 3)
+    model = served(own, tmp_path)
+    payload = Payload(form="rows", rows=TEXTS[:2], flat=True)
+    assert answer(model, payload, "predict") == own.predict(TEXTS[:2]).tolist()
+
+
+def test_a_column_of_texts_beside_numbers(tmp_path: Path) -> None:
+    """A ColumnTransformer gives a vectorizer its one column, by name or by number."""
+    frame = pd.DataFrame({"words": TEXTS, "stars": [5, 1, 4, 2]})
+    for data, where in ((frame, ("words", "stars")), (frame.to_numpy(), (0, 1))):
+        columns = ColumnTransformer(
+            [("t", TfidfVectorizer(), where[0]), ("n", StandardScaler(), [where[1]])]
+        )
+        own = make_pipeline(columns, LogisticRegression()).fit(data, GOOD)
+        model = served(own, tmp_path)
+        values = frame.to_numpy().tolist()
+        expected = own.predict_proba(data).tolist()
+        assert answer(model, rows(*values), "predict_proba") == expected
+        assert answer(model, csv(*(f"{t},{n}" for t, n in values)), "predict_proba") == expected
+        with pytest.raises(InputError, match=r"row 0, column.*'x' isn't a number"):
+            model.prepare(rows(["good", "x"]))
+
+
+_LISTS: list[list[str]] = [["a"], ["a", "b"], []]
+
+
+@pytest.mark.parametrize(
+    ("own", "payload", "data"),
+    [
+        (LabelEncoder().fit(["b", "1"]), rows("1", ["b"], {"label": "b"}), ["1", "b", "b"]),
+        (LabelEncoder().fit(["b", "1"]), csv("1", "b", "b"), ["1", "b", "b"]),
+        (LabelEncoder().fit([1, 7]), rows(1, 7, 7), [1, 7, 7]),
+        (LabelEncoder().fit([1, 7]), csv("1", "7", "7"), [1, 7, 7]),
+        (LabelEncoder().fit([1.5, 7]), Payload(form="inputs", tensors={"x": [1.5, 7]}), [1.5, 7]),
+        (LabelEncoder().fit([False, True]), rows(False, True), [False, True]),
+        (LabelBinarizer().fit([1, 7]), rows(1, 7, 7), [1, 7, 7]),
+        (MultiLabelBinarizer().fit([["a", "b"]]), rows(*_LISTS), _LISTS),
+        (MultiLabelBinarizer().fit([["a", "b"]]), csv("a,", "a,b", ","), _LISTS),
+        (FeatureHasher(4, input_type="string"), rows(*_LISTS), _LISTS),
+    ],
+)
+def test_encoders_of_labels_take_labels(
+    own: Any, payload: Payload, data: Any, tmp_path: Path
+) -> None:
+    """One label a row, or an array of them for what takes several, whatever their number."""
+    expected = own.transform(data)
+    expected = expected.toarray() if hasattr(expected, "toarray") else expected
+    model = served(own, tmp_path)
+    assert answer(model, payload) == expected.tolist()
+    for wrong in (rows({}), rows({"a": 1, "b": 2}), rows(1, [1, [2]])):
+        with pytest.raises(InputError):
+            answer(model, wrong)
 
 
 def test_functions_of_numpy_batch_and_others_dont(tmp_path: Path) -> None:
