@@ -13,6 +13,8 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 from sklearn.decomposition import SparseCoder
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LinearRegression
 
 from loaders.estimator import METHODS
 from loaders.generate_allowlist import fitted, samples
@@ -22,7 +24,6 @@ _ROWS: Final[dict[str, Any]] = {  # stateless: they were "fitted" on numbers
     "HashingVectorizer": _WORDS,
     "FeatureHasher": [{"a": 1, "b": 2.5}, {"c": "x"}, {"a": -1}] * 4,
     "MultiLabelBinarizer": [["a"], ["b", "a"], [], ["b"]] * 3,
-    "SkewedChi2Sampler": samples()[0][0],
 }
 
 
@@ -44,7 +45,7 @@ class Case(NamedTuple):
 
 @cache
 def cases() -> list[Case]:
-    """One or more of every class that can be fitted."""
+    """One or more of every class that scikit-learn has."""
     counts: dict[str, int] = defaultdict(int)
     found = []
     for estimator, data in _fitted():
@@ -60,6 +61,7 @@ def _fitted() -> Iterator[tuple[Any, Any]]:
             yield estimator, _ROWS.get(type(estimator).__name__, data[0])
     rows = samples()[0][0]
     yield SparseCoder(np.eye(rows.shape[1])).fit(rows), rows
+    yield FrozenEstimator(LinearRegression().fit(rows, rows[:, 0])), rows
 
 
 def _settled(estimator: Any) -> Any:
