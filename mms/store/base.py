@@ -5,14 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from mms.errors import StoreUnavailable
+from mms.errors import ModelNotFound, StoreUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Sequence
+    from datetime import datetime
+
     from mms.types import TargetModel
 
 
 class NotModified(Exception):
     """The store still has the version that was named in ``known_etag``."""
+
+
+class Denied(ModelNotFound):
+    """The store says 403 for this one: missing, or not for us; it doesn't tell."""
 
 
 class StoreRefused(StoreUnavailable):
@@ -25,6 +32,16 @@ class StoreStats:
 
     requests: dict[tuple[str, str], int]  # (op, outcome) -> count
     bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """One object of a listing; ``key`` is relative to the store's prefix."""
+
+    key: str
+    etag: str
+    size: int
+    modified: datetime
 
 
 class ArtifactStream(Protocol):
@@ -52,6 +69,24 @@ class ArtifactStore(Protocol):
 
         ``deadline`` is on ``time.monotonic``'s clock and covers reading too. Raises NotModified,
         ModelNotFound, StoreUnavailable. Does no retries of its own: :mod:`mms.store.fetch` does.
+        """
+        ...
+
+    def list(self, prefix: str = "", *, after: str = "", deadline: float) -> Iterator[Listed]:
+        """The objects whose keys begin with ``prefix`` and come after ``after``.
+
+        In the order of code points (some servers: folder by folder). Asks page by page as it is
+        read. Raises Denied to who may not list, StoreUnavailable.
+        """
+        ...
+
+    def read_all(
+        self, listed: Sequence[Listed], *, deadline: float
+    ) -> Generator[tuple[Listed, Iterator[bytes]], None, None]:
+        """Each object's blocks, in the versions listed: several at once are on their way.
+
+        In any order, each to be read before the next is taken. Raises StoreUnavailable where an
+        object was changed or deleted since, Denied. Closing early releases everything.
         """
         ...
 

@@ -1,8 +1,9 @@
 """Get one artifact onto the disk: from the disk tier if the store agrees, else from the store.
 
-The whole sequence, synchronous, for a thread: look up, ask the store with one GET, unpack while it
-arrives, commit. Retries faults of the store, never of the artifact. An artifact is committed only
-after its last byte was read and checked; whatever happens before leaves nothing behind.
+The whole sequence, synchronous, for a thread: look up, ask the store with one GET (a folder: with a
+listing), unpack while it arrives, commit. Retries faults of the store, never of the artifact. An
+artifact is committed only after its last byte was read and checked; whatever happens before leaves
+nothing behind.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from mms.errors import (
     ServiceUnavailable,
     StoreUnavailable,
 )
-from mms.store.archive import unpack
+from mms.store.artifact import open_artifact
 from mms.store.base import NotModified, StoreRefused
 from mms.store.limits import Limits
 
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Literal
 
-    from mms.store.base import ArtifactStore, ArtifactStream
+    from mms.store.artifact import Opened
+    from mms.store.base import ArtifactStore
     from mms.store.disk import DiskCache
     from mms.store.layout import Entry
     from mms.store.leases import Lease
@@ -149,26 +151,31 @@ class _Fetch:
             wait(pause)
 
     def _attempt(self, known_etag: str | None) -> Lease:
-        """One GET, unpacked and committed; nothing is left of an attempt that fails."""
+        """One version, unpacked and committed; nothing is left of an attempt that fails."""
         self._attempts += 1
-        stream = self._store.open(self._target, known_etag=known_etag, deadline=self._deadline)
-        with closing(stream):
+        opened = open_artifact(
+            self._store,
+            self._target,
+            known_etag=known_etag,
+            deadline=self._deadline,
+            limits=self._limits,
+        )
+        with closing(opened):
             try:
-                return self._unpack(stream)
+                return self._unpack(opened)
             except ModelLoadError as exc:
-                raise ArtifactError(exc.message, etag=stream.etag) from exc
+                raise ArtifactError(exc.message, etag=opened.etag) from exc
             except InsufficientStorage as exc:
-                raise OversizeError(exc.message, etag=stream.etag) from exc
+                raise OversizeError(exc.message, etag=opened.etag) from exc
             except OSError as exc:
                 raise self._disk_problem(exc) from exc
 
-    def _unpack(self, stream: ArtifactStream) -> Lease:
+    def _unpack(self, opened: Opened) -> Lease:
         with self._cache.reserve(0) as room:
             try:
-                room.need(stream.size)
-                unpacked = unpack(stream, self._target, room.folder, self._limits, room=room)
-                self._bytes += stream.size
-                return room.commit(self._store.id, self._target, stream.etag, unpacked)
+                unpacked = opened.unpack(room.folder, self._limits, room)
+                self._bytes += opened.size
+                return room.commit(self._store.id, self._target, opened.etag, unpacked)
             finally:
                 self._evicted += room.evicted
 

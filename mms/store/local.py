@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
 import threading
 import time
 from collections import Counter
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mms.errors import ModelNotFound, StoreUnavailable, ValidationError
-from mms.store.base import NotModified, StoreStats
+from mms.store.base import Denied, Listed, NotModified, StoreStats
+from mms.store.local_listing import etag_of, walk
+from mms.types import TargetModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
-    from mms.types import TargetModel
-
+_BLOCK = 1 << 20
+_CHANGED = "the artifact was changed while it was read"
 _MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO}
 _DENIED = {errno.EACCES, errno.EPERM}
 
@@ -30,7 +33,7 @@ class LocalStream:
     def __init__(
         self, fd: int, found: os.stat_result, deadline: float, count: Callable[[int], None]
     ) -> None:
-        self.etag = _etag(found)
+        self.etag = etag_of(found)
         self.size = found.st_size
         self._fd = fd
         self._deadline = deadline
@@ -44,11 +47,11 @@ class LocalStream:
             raise StoreUnavailable("the model folder is too slow: the time for this load is over")
         try:
             block = os.read(self._fd, min(n, self._left)) if n and self._left else b""
-            changed = _etag(os.fstat(self._fd)) != self.etag
+            changed = etag_of(os.fstat(self._fd)) != self.etag
         except OSError as exc:
             raise StoreUnavailable(f"the model folder can't be read: {exc.strerror}") from exc
         if changed or (n and self._left and not block):
-            raise StoreUnavailable("the artifact was changed while it was read")
+            raise StoreUnavailable(_CHANGED)
         self._left -= len(block)
         self._count(len(block))
         return block
@@ -84,6 +87,38 @@ class LocalStore:
             self._note("not_modified")
             raise NotModified
         self._note("ok")
+        return stream
+
+    def list(self, prefix: str = "", *, after: str = "", deadline: float) -> Iterator[Listed]:
+        """The files as a bucket lists its objects; each walk counts as one request."""
+        try:
+            yield from walk(self._root, prefix, after, deadline)
+        except OSError as exc:
+            self._note("error", op="list")
+            raise _problem(exc, prefix) from exc
+        except StoreUnavailable:
+            self._note("error", op="list")
+            raise
+        self._note("ok", op="list")
+
+    def read_all(
+        self, listed: Sequence[Listed], *, deadline: float
+    ) -> Generator[tuple[Listed, Iterator[bytes]], None, None]:
+        """File by file: a disk has nothing on its way."""
+        for one in listed:
+            with closing(self._open_listed(one, deadline)) as stream:
+                yield one, iter(partial(stream.read, _BLOCK), b"")
+
+    def _open_listed(self, one: Listed, deadline: float) -> LocalStream:
+        try:
+            stream = self.open(TargetModel(one.key), known_etag=None, deadline=deadline)
+        except Denied:
+            raise
+        except ModelNotFound as exc:
+            raise StoreUnavailable(_CHANGED) from exc
+        if stream.etag != one.etag:
+            stream.close()
+            raise StoreUnavailable(_CHANGED)
         return stream
 
     def check(self) -> None:
@@ -125,14 +160,9 @@ class LocalStore:
         with self._lock:
             self._bytes += n
 
-    def _note(self, outcome: str) -> None:
+    def _note(self, outcome: str, *, op: str = "get") -> None:
         with self._lock:
-            self._requests["get", outcome] += 1
-
-
-def _etag(found: os.stat_result) -> str:
-    text = f"{found.st_mtime_ns}:{found.st_size}:{found.st_ino}"
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+            self._requests[op, outcome] += 1
 
 
 def _missing(target: str) -> ModelNotFound:
@@ -143,5 +173,5 @@ def _problem(exc: OSError, target: str) -> Exception:
     if exc.errno in _MISSING:
         return _missing(target)
     if exc.errno in _DENIED:
-        return ModelNotFound(f"model {target!r}: missing, or no permission to read it")
+        return Denied(f"model {target!r}: missing, or no permission to read it")
     return StoreUnavailable(f"the model folder can't be read: {exc.strerror}")

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
     from concurrent.futures import Executor
 
-    GetRange = Callable[["Plan", int, threading.Event], list[bytes]]
+    Blocks = list[bytes]
+    GetRange = Callable[["Plan", int, threading.Event], Blocks]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,7 @@ def windowed(
         pending.extend(ask(plan.window - 1))
         yield from head
         while pending:
-            part = _result(pending.popleft(), plan.deadline)
+            part = result_of(pending.popleft(), plan.deadline)
             pending.extend(ask(1))
             yield from part
     finally:
@@ -66,7 +67,8 @@ def windowed(
             future.cancel()
 
 
-def _result(future: Future[list[bytes]], deadline: float) -> list[bytes]:
+def result_of(future: Future[list[bytes]], deadline: float) -> list[bytes]:
+    """What a request that is on its way brings, before the deadline."""
     try:
         return future.result(max(0.0, deadline - time.monotonic()))
     except TimeoutError:

@@ -14,27 +14,31 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from mms.errors import ModelNotFound, StoreUnavailable, ValidationError
-from mms.store.base import NotModified, StoreRefused, StoreStats
+from mms.store.base import Denied, Listed, NotModified, StoreRefused, StoreStats
+from mms.store.members import read_ahead
 from mms.store.ranges import Checksum, Plan, S3Stream, windowed
 from mms.store.s3_problems import CHANGED, client_problem, problem
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Sequence
 
     from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, ListObjectsV2OutputTypeDef
 
+    from mms.store.ranges import Blocks
     from mms.types import TargetModel
 
 log = logging.getLogger("mms.store")
 
 PART_BYTES = 8 << 20
 WINDOW = 4
+PAGE_KEYS = 1000  # as many as S3 gives
 _READ = 256 << 10
 
 
@@ -56,6 +60,7 @@ class S3Store:
         read_timeout_s: float = 5.0,
         part_bytes: int = PART_BYTES,
         window: int = WINDOW,
+        page_keys: int = PAGE_KEYS,
     ) -> None:
         self.id = f"s3://{bucket}/{prefix}"
         self._bucket = bucket
@@ -65,6 +70,7 @@ class S3Store:
         self._timeouts = (connect_timeout_s, read_timeout_s)
         self._part_bytes = part_bytes
         self._window = window
+        self._page_keys = page_keys
         self._threads = ThreadPoolExecutor(connections * (window - 1), "mms-ranges")
         self._is_closed = False
         self._client_lock = threading.Lock()
@@ -75,7 +81,60 @@ class S3Store:
 
     def open(self, target: TargetModel, *, known_etag: str | None, deadline: float) -> S3Stream:
         """Exactly one GetObject; a big object's further ranges are asked for as it is read."""
-        more = {} if known_etag is None else {"IfNoneMatch": known_etag}
+        return self._open(
+            target, {} if known_etag is None else {"IfNoneMatch": known_etag}, deadline
+        )
+
+    def list(self, prefix: str = "", *, after: str = "", deadline: float) -> Iterator[Listed]:
+        """One ListObjectsV2 a page."""
+        more = {"StartAfter": self._prefix + after} if after else {}
+        while True:
+            page = self._page(prefix, more, deadline)
+            for found in page.get("Contents", ()):
+                yield Listed(
+                    key=found["Key"].removeprefix(self._prefix),
+                    etag=found.get("ETag", ""),
+                    size=found["Size"],
+                    modified=found["LastModified"],
+                )
+            if not page.get("IsTruncated"):
+                return
+            if "NextContinuationToken" not in page:
+                raise StoreUnavailable("the model store cut a listing short")
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def read_all(
+        self, listed: Sequence[Listed], *, deadline: float
+    ) -> Generator[tuple[Listed, Iterator[bytes]], None, None]:
+        """One GET an object; those over a part size come last, one by one in their ranges."""
+        small = [one for one in listed if one.size <= self._part_bytes]
+        ahead = self._window - 1
+        with closing(read_ahead(self._whole, small, ahead, deadline, self._threads)) as whole:
+            yield from whole
+        for one in listed:
+            if one.size > self._part_bytes:
+                with closing(self._open_listed(one, deadline)) as stream:
+                    yield one, iter(partial(stream.read, _READ), b"")
+
+    def _open_listed(self, one: Listed, deadline: float) -> S3Stream:
+        try:
+            stream = self._open(one.key, {"IfMatch": one.etag}, deadline)
+        except Denied:
+            raise
+        except ModelNotFound as exc:
+            raise StoreUnavailable(CHANGED) from exc
+        if stream.size != one.size:
+            stream.close()
+            raise StoreUnavailable(CHANGED)
+        return stream
+
+    def _whole(self, one: Listed, deadline: float, stop: threading.Event) -> Blocks:
+        """An object in the version that was listed; given up when ``stop`` is set."""
+        with closing(self._open_listed(one, deadline)) as stream:
+            blocks = iter(partial(stream.read, _READ), b"")
+            return list(takewhile(lambda _: not stop.is_set(), blocks))
+
+    def _open(self, target: str, more: dict[str, str], deadline: float) -> S3Stream:
         response = self._get("get", target, more, deadline)
         body: StreamingBody = response["Body"]
         try:
@@ -103,11 +162,10 @@ class S3Store:
             self._get("check", ".mms-check", more, time.monotonic() + 60)["Body"].close()
         except StoreRefused as exc:
             raise ValidationError(f"{self.id}: {exc.message}") from exc
-        except ModelNotFound as exc:
-            if "permission" in exc.message:  # a role without s3:ListBucket can't tell more
-                log.info(
-                    "store can't tell a missing model from a denied one", extra={"store": self.id}
-                )
+        except Denied:  # a role without s3:ListBucket can't tell more
+            log.info("store can't tell a missing model from a denied one", extra={"store": self.id})
+        except ModelNotFound:
+            pass
 
     def stats(self) -> StoreStats:
         with self._stats_lock:
@@ -136,7 +194,23 @@ class S3Store:
         self._note(op, "ok")
         return response
 
-    def _part(self, plan: Plan, start: int, stop: threading.Event) -> list[bytes]:
+    def _page(
+        self, prefix: str, more: dict[str, str], deadline: float
+    ) -> ListObjectsV2OutputTypeDef:
+        if time.monotonic() >= deadline or self._is_closed:
+            raise _too_slow()
+        client = self._client()
+        with self._answers("list", prefix):
+            page = client.list_objects_v2(
+                Bucket=self._bucket,
+                Prefix=self._prefix + prefix,
+                MaxKeys=self._page_keys,
+                **more,  # type: ignore[arg-type]
+            )
+        self._note("list", "ok")
+        return page
+
+    def _part(self, plan: Plan, start: int, stop: threading.Event) -> Blocks:
         """One range of the version that was opened; given up when ``stop`` is set."""
         end = min(start + plan.part_bytes, plan.size)
         more = {"Range": f"bytes={start}-{end - 1}", "IfMatch": plan.etag}
@@ -187,7 +261,7 @@ class S3Store:
             if status == 304:
                 self._note(op, "not_modified")
                 raise NotModified from exc
-            error, outcome = problem(status, exc.response["Error"]["Code"], target)
+            error, outcome = problem(status, exc.response["Error"]["Code"], target, op=op)
             self._note(op, outcome)
             raise error from exc
         except (BotoCoreError, HTTPError, OSError) as exc:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from mms.errors import MmsError, ModelNotFound, StoreUnavailable
-from mms.store.base import StoreRefused
+from mms.store.base import Denied, StoreRefused
 
 CHANGED = "the artifact was changed while it was read"
 
@@ -64,10 +64,16 @@ def client_problem(name: str) -> tuple[StoreUnavailable, str]:
     return StoreUnavailable(f"the model store broke off ({name})"), "error"
 
 
-def problem(status: int, code: str, target: str) -> tuple[MmsError, str]:
-    """The error that an answer means, and the outcome to count it under."""
+def problem(status: int, code: str, target: str, *, op: str = "get") -> tuple[MmsError, str]:
+    """The error that an answer to ``op`` means, and the outcome to count it under."""
     outcome = _outcome(status, code)
+    if outcome == "denied" and op == "list":
+        return _not_listed(target[:200]), outcome
     return _error(outcome, status, code, target[:200]), outcome
+
+
+def _not_listed(prefix: str) -> Denied:
+    return Denied(f"model {prefix!r}: missing, or no permission to list (s3:ListBucket)")
 
 
 def _outcome(status: int, code: str) -> str:
@@ -93,7 +99,7 @@ def _error(outcome: str, status: int, code: str, target: str) -> MmsError:
         case "not_found":
             return ModelNotFound(f"model {target!r} was not found: the store has no such object")
         case "denied":  # also for a key that isn't there, to who may not list the bucket
-            return ModelNotFound(
+            return Denied(
                 f"model {target!r}: missing, or no permission "
                 "(s3:GetObject; without s3:ListBucket S3 answers 403 for a missing key)"
             )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from mms.errors import ModelLoadError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
     from mms.store.limits import Limits
@@ -53,6 +53,12 @@ class Tree:
         """An upper bound of what it takes on the disk."""
         return self.bytes + _DISK_BLOCK * (len(self.files) + len(self._links) + len(self._folders))
 
+    @staticmethod
+    def overhead_of(names: Collection[str]) -> int:
+        """About what files of these names take on the disk beyond their bytes."""
+        folders = {name.rpartition("/")[0] for name in names} | {""}
+        return _DISK_BLOCK * (len(names) + len(folders))
+
     def add_file(self, name: str, size: int, blocks: Iterable[bytes | memoryview]) -> None:
         """Write a file; all of its blocks are taken even if it is one that is left out."""
         path = self._admit(name)
@@ -69,13 +75,13 @@ class Tree:
             written = self._write(path, size, blocks)
             self.files[path] = written
         if written != size:
-            raise ModelLoadError(f"the archive is truncated in {shown(name)}")
+            raise ModelLoadError(f"the artifact is truncated in {shown(name)}")
 
     def add_folder(self, name: str) -> None:
         path = self._admit(name)
         if path:
             if path in self.files or path in self._links:
-                raise ModelLoadError(f"the archive holds {shown(name)} twice")
+                raise ModelLoadError(f"the artifact holds {shown(name)} twice")
             self._make_folder(path)
 
     def add_link(self, name: str, target: str, *, symbolic: bool) -> None:
@@ -101,27 +107,27 @@ class Tree:
                 ready.append(path)
         if waiting:
             name = shown(next(path for path in self._links if path not in self.files))
-            raise ModelLoadError(f"the archive's link {name} leads to none of its files")
+            raise ModelLoadError(f"the artifact's link {name} leads to none of its files")
         self._links = {}
 
     def _admit(self, name: str) -> str | None:
         """The name to use below the folder; None for what is left out: hidden files, the root."""
         self.members += 1
         if self.members > self._limits.members:
-            raise ModelLoadError(f"the archive has more than {self._limits.members:,} members")
+            raise ModelLoadError(f"the artifact has more than {self._limits.members:,} members")
         if len(name) > self._limits.path_bytes:
-            raise ModelLoadError(f"the archive holds an over-long name: {shown(name)}")
+            raise ModelLoadError(f"the artifact holds an over-long name: {shown(name)}")
         path = _normal(name)
         parts = path.split("/")
         if len(parts) > self._limits.depth:
-            raise ModelLoadError(f"the archive is nested deeper than {self._limits.depth} folders")
+            raise ModelLoadError(f"the artifact is nested deeper than {self._limits.depth} folders")
         if any(len(part.encode()) > _NAME_BYTES for part in parts):
-            raise ModelLoadError(f"the archive holds an over-long name: {shown(name)}")
+            raise ModelLoadError(f"the artifact holds an over-long name: {shown(name)}")
         return None if any(part.startswith(".") for part in parts) or not path else path
 
     def _new_name(self, path: str) -> None:
         if path in self.files or path in self._links or path in self._folders:
-            raise ModelLoadError(f"the archive holds {shown(path)} twice")
+            raise ModelLoadError(f"the artifact holds {shown(path)} twice")
         folder = path.rpartition("/")[0]
         if folder:
             self._make_folder(folder)
@@ -132,9 +138,9 @@ class Tree:
         parent = path.rpartition("/")[0]
         self._make_folder(parent)
         if path in self.files or path in self._links:
-            raise ModelLoadError(f"the archive holds {shown(path)} as a file and as a folder")
+            raise ModelLoadError(f"the artifact holds {shown(path)} as a file and as a folder")
         if len(self._folders) > self._limits.members:  # a name brings all that are above it
-            raise ModelLoadError(f"the archive has more than {self._limits.members:,} folders")
+            raise ModelLoadError(f"the artifact has more than {self._limits.members:,} folders")
         (self._root / path).mkdir(0o700)
         self._folders.add(path)
 
@@ -171,16 +177,16 @@ def shown(name: str) -> str:
 def _normal(name: str) -> str:
     """``name`` without empty and ``.`` parts; refuses every name that isn't plainly below."""
     if name.startswith("/"):
-        raise ModelLoadError(f"the archive leaves its folder: {shown(name)} is absolute")
+        raise ModelLoadError(f"the artifact leaves its folder: {shown(name)} is absolute")
     try:
         name.encode()
     except UnicodeEncodeError:
-        raise ModelLoadError(f"the archive holds a name that isn't UTF-8: {shown(name)}") from None
+        raise ModelLoadError(f"the artifact holds a name that isn't UTF-8: {shown(name)}") from None
     if any(ord(char) < 32 or ord(char) == 127 for char in name):
-        raise ModelLoadError(f"the archive holds a name with control characters: {shown(name)}")
+        raise ModelLoadError(f"the artifact holds a name with control characters: {shown(name)}")
     parts = [part for part in name.split("/") if part not in {"", "."}]
     if ".." in parts:
-        raise ModelLoadError(f"the archive leaves its folder: {shown(name)}")
+        raise ModelLoadError(f"the artifact leaves its folder: {shown(name)}")
     return "/".join(parts)
 
 
@@ -190,11 +196,11 @@ def _inside(base: str, target: str, name: str) -> str:
     Resolved as text, which is exact: there are no symbolic links below the folder.
     """
     if target.startswith("/"):
-        raise ModelLoadError(f"the archive leaves its folder: the link {shown(name)} is absolute")
+        raise ModelLoadError(f"the artifact leaves its folder: the link {shown(name)} is absolute")
     parts: list[str] = []
     for part in (base + target).split("/"):
         if part == ".." and not parts:
-            raise ModelLoadError(f"the archive leaves its folder: by the link {shown(name)}")
+            raise ModelLoadError(f"the artifact leaves its folder: by the link {shown(name)}")
         if part == "..":
             parts.pop()
         elif part not in {"", "."}:

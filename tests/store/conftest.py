@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tests.support.faults import FaultProxy
 
 PART = 100_000
+PAGE = 4
 
 
 @pytest.fixture
@@ -36,6 +37,7 @@ def store(
         read_timeout_s=0.5,
         part_bytes=PART,
         window=3,
+        page_keys=PAGE,
     )
     yield opened
     opened.close()

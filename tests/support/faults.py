@@ -37,6 +37,7 @@ class _Fault:
     args: list[str] = field(default_factory=list)
     method: str = "GET"
     left: int | None = None  # None: for ever
+    part: str = ""  # of the paths that it holds for
 
 
 @dataclass(slots=True)
@@ -97,15 +98,19 @@ class FaultProxy:
         self.open_connections = 0
         self.endpoint_url = ""
 
-    def fault(self, spec: str, *, first: int | None = None, method: str = "GET") -> None:
+    def fault(
+        self, spec: str, *, first: int | None = None, method: str = "GET", part: str = ""
+    ) -> None:
         """Break requests of ``method`` from now on, only the ``first`` few if that is given.
+
+        With ``part`` only those whose path or query holds it, as it is encoded.
 
         ``latency:S`` · ``stall`` (before headers) · ``reset`` · ``stall_body``, ``reset_body``,
         ``truncate`` (all at half) · ``corrupt`` (first byte) · ``status:503:SlowDown`` ·
         ``rate:BYTES_PER_S`` · ``header:Name:value`` (added to the answer) · ``""`` (none).
         """
         kind, *args = spec.split(":")
-        self._fault = _Fault(kind, args, method, first)
+        self._fault = _Fault(kind, args, method, first, part)
 
     def count(self, method: str, part: str = "") -> int:
         return sum(seen.method == method and part in seen.path for seen in self.seen)
@@ -159,7 +164,7 @@ class FaultProxy:
         method, path, _ = head.first.split(" ")
         seen = Seen(method, path, head.headers)
         self.seen.append(seen)
-        fault = self._take(method)
+        fault = self._take(seen)
         if head.headers.get("expect"):
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             head.raw = head.raw.replace(b"100-continue", b"")
@@ -176,9 +181,9 @@ class FaultProxy:
         finally:
             up_writer.close()
 
-    def _take(self, method: str) -> _Fault:
+    def _take(self, seen: Seen) -> _Fault:
         fault = self._fault
-        if method != fault.method or fault.left == 0:
+        if seen.method != fault.method or fault.part not in seen.path or fault.left == 0:
             return _Fault()
         if fault.left is not None:
             fault.left -= 1
