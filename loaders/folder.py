@@ -71,8 +71,8 @@ def _walk(folder: Path) -> Iterator[PurePosixPath]:
                 yield inside / name
 
 
-def head_of(folder: Path, path: PurePosixPath) -> bytes:
-    """The first bytes of a file that must be inside the folder, links followed."""
+def real_path(folder: Path, path: PurePosixPath) -> Path:
+    """Where a file of the artifact really is; raises LoadError where links lead out."""
     try:
         real = (folder / path).resolve()
     except RuntimeError:  # a link to itself
@@ -81,7 +81,12 @@ def head_of(folder: Path, path: PurePosixPath) -> bytes:
         raise LoadError(f"{path} leads out of the artifact")
     if not real.is_file():
         raise LoadError(f"{path} isn't a file of the artifact")
-    with real.open("rb") as file:
+    return real
+
+
+def head_of(folder: Path, path: PurePosixPath) -> bytes:
+    """The first bytes of a file that must be inside the folder, links followed."""
+    with real_path(folder, path).open("rb") as file:
         return file.read(sniff.HEAD_BYTES)
 
 
@@ -92,26 +97,36 @@ def find_model(
     candidates = files(folder)
     if not candidates:
         raise LoadError("there is no model inside: the artifact holds no files")
-    models: list[tuple[PurePosixPath, str]] = []
+    kinds: dict[PurePosixPath, str] = {}
     heads: dict[PurePosixPath, bytes] = {}
     for path in candidates:
         heads[path] = head_of(folder, path)
         kind = recognises(folder / path, heads[path])
         if kind is not None:
-            models.append((path, kind))
+            kinds[path] = kind
     # what is named like a model counts as one, so that a broken one isn't passed over
-    known = {path for path, _ in models}
-    broken = [p for p in candidates if p not in known and p.name.lower().endswith(_MODEL_SUFFIXES)]
-    if len(models) + len(broken) > 1:
+    named = [path for path in candidates if path.name.lower().endswith(_MODEL_SUFFIXES)]
+    models = _each_once(folder, [*kinds, *named])
+    if len(models) > 1:
         raise LoadError(
-            f"there are several models inside ({_list(sorted([*known, *broken]))}): "
+            f"there are several models inside ({_list(sorted(models))}): "
             f'name one in {MANIFEST}, as "entry"'
         )
-    if broken:
-        raise LoadError(f"{broken[0]} isn't a model: it is {sniff.describe(heads[broken[0]])}")
     if not models:
         raise _nothing(candidates, heads)
-    return models[0]
+    (model,) = models
+    if model not in kinds:
+        raise LoadError(f"{model} isn't a model: it is {sniff.describe(heads[model])}")
+    return model, kinds[model]
+
+
+def _each_once(folder: Path, paths: list[PurePosixPath]) -> list[PurePosixPath]:
+    """One name of every file: a link to a model is no second model."""
+    files_seen: dict[tuple[int, int], PurePosixPath] = {}
+    for path in paths:
+        found = (folder / path).stat()
+        files_seen.setdefault((found.st_dev, found.st_ino), path)
+    return list(files_seen.values())
 
 
 def _nothing(candidates: list[PurePosixPath], heads: dict[PurePosixPath, bytes]) -> LoadError:

@@ -2,7 +2,8 @@
 
 Names to modules, imported when first needed; the entry-point group ``mms.loaders`` adds to it
 (``name = "package.module:Class"``). :func:`load_model` does it all: manifest, finding the file,
-recognising, loading. Holds no framework and no state but the loaders that were imported.
+recognising, holding it against its digest, loading. Holds no framework and no state but the loaders
+that were imported.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Final
 
 from loaders import sniff
 from loaders.base import Loader, LoadError, LoadOptions, Model
+from loaders.digests import verify
 from loaders.folder import files, find_model, head_of, unsupported
 from loaders.manifest import Manifest, read_manifest
 
@@ -97,6 +99,7 @@ def load_model(folder: Path, options: LoadOptions) -> Model:
             path, kind = _named(folder, manifest.entry, manifest)
         else:
             path, kind = _found(folder, manifest)
+        verify(folder, manifest.files, path)
         model = loader(kind).load(folder / path, options)
     except OSError as error:
         raise LoadError(f"the artifact can't be read: {error.strerror}") from error

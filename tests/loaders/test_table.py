@@ -76,6 +76,26 @@ def test_code_is_never_ignored(path: str, tmp_path: Path) -> None:
             load_model(tmp_path, options)
 
 
+def test_links_to_one_model_are_one_model(tmp_path: Path) -> None:
+    """Under every name that it has; two models with a link each are still two."""
+    _model(tmp_path / "v1/model.joblib")
+    (tmp_path / "latest.joblib").symlink_to("v1/model.joblib")
+    (tmp_path / "model").hardlink_to(tmp_path / "v1/model.joblib")
+    load_model(tmp_path, OPTIONS)
+    _model(tmp_path / "v2/model.joblib")
+    (tmp_path / "v2/again.pkl").hardlink_to(tmp_path / "v2/model.joblib")
+    with pytest.raises(LoadError, match=r"several models inside \(latest.joblib, v2/again.pkl\)"):
+        load_model(tmp_path, OPTIONS)
+
+
+def test_links_to_a_broken_model_are_one_broken_model(tmp_path: Path) -> None:
+    """It is named as what it is."""
+    (tmp_path / "model.joblib").write_bytes(b"<html>")
+    (tmp_path / "latest.joblib").symlink_to("model.joblib")
+    with pytest.raises(LoadError, match=r"latest.joblib isn't a model: it is an HTML page"):
+        load_model(tmp_path, OPTIONS)
+
+
 def test_a_folder_without_files_says_so(tmp_path: Path) -> None:
     """Empty folders, and such as hold only leftovers, hold no model."""
     (tmp_path / "sub").mkdir()
