@@ -23,11 +23,12 @@ from loaders.base import (
     TensorSpec,
 )
 from loaders.cells import shown
-from loaders.faults import as_input_error
+from loaders.faults import OtherVersion, as_input_error
 from loaders.parts import bound_threads, is_row_wise, parts
 from loaders.rows import Columns, fit_rows
 from loaders.shape import input_columns, input_kind
 from loaders.singles import fit_singles
+from loaders.unpickle import first_line
 
 METHODS: Final = (
     "predict",
@@ -44,7 +45,9 @@ class EstimatorModel:
 
     format = "sklearn"
 
-    def __init__(self, estimator: Any, options: LoadOptions) -> None:
+    def __init__(self, estimator: Any, options: LoadOptions, versions: str = "") -> None:
+        """``versions`` says that another version made the model, as an error's text will."""
+        self._versions = versions
         bound_threads(estimator)
         _require_frames(estimator)
         self.methods = _methods(estimator, options.method)
@@ -65,12 +68,22 @@ class EstimatorModel:
         call: Callable[[Any], Any] = self._calls[method]
         try:
             answer = call(self._input(batch))
-        except (ValueError, TypeError) as error:
-            known = as_input_error(error, batch, self._columns)
-            if known is None:
+        except MemoryError:
+            raise
+        except Exception as error:
+            explained = self._explained(error, batch)
+            if explained is None:
                 raise
-            raise known from error
+            raise explained from error
         return outputs_of(method, answer, batch.rows)
+
+    def _explained(self, error: Exception, batch: Batch) -> Exception | None:
+        """The error as the request's fault, or that of the versions; ``None``: as it is."""
+        if isinstance(error, (ValueError, TypeError)):
+            known = as_input_error(error, batch, self._columns)
+            if known is not None:
+                return known
+        return OtherVersion(f"{first_line(error)}; {self._versions}") if self._versions else None
 
     def _input(self, batch: Batch) -> Any:
         whole = batch.arrays.get("") if len(batch.arrays) == 1 else None
@@ -107,9 +120,10 @@ def _require_frames(estimator: Any) -> None:
 def _methods(estimator: Any, default: str | None) -> tuple[str, ...]:
     found = [name for name in METHODS if callable(getattr(estimator, name, None))]
     if not found:
-        raise LoadError(
-            f"the file holds a {type(estimator).__name__}, which has no predict or transform"
-        )
+        why = ": it knows only the rows it was fitted on" if _learns_by_heart(estimator) else ""
+        name = type(estimator).__name__
+        article = "an" if name[:1] in "AEIOU" else "a"
+        raise LoadError(f"the file holds {article} {name}, which has no predict or transform{why}")
     if "predict" not in found and "transform" in found:
         found.sort(key=lambda name: name != "transform")
     if default is not None:
@@ -117,6 +131,11 @@ def _methods(estimator: Any, default: str | None) -> tuple[str, ...]:
             raise LoadError(f"the model has no method {shown(default)}, it has {', '.join(found)}")
         found.sort(key=lambda name: name != default)
     return tuple(found)
+
+
+def _learns_by_heart(estimator: Any) -> bool:
+    """Whether it could answer for the rows of its own ``fit``, and no other."""
+    return hasattr(estimator, "fit_predict") or hasattr(estimator, "fit_transform")
 
 
 def _signature(estimator: Any, columns: Columns, kind: str) -> Signature:

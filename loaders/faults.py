@@ -34,6 +34,10 @@ _NOT_FINITE: Final = re.compile(
 )
 
 
+class OtherVersion(Exception):
+    """A predict that fails, of a model that another version of the library made."""
+
+
 def is_about_input(error: BaseException) -> bool:
     """Whether the library's checks of its input raised this, with no other code below them."""
     modules = [

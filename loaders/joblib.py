@@ -15,8 +15,10 @@ from typing import Any, Final
 from loaders import sniff
 from loaders.base import LoadError, LoadOptions
 from loaders.checks import check_built
+from loaders.contents import require_model
 from loaders.estimator import EstimatorModel
 from loaders.unpickle import first_line, load_restricted
+from loaders.vocabulary import printable
 
 SUFFIXES: Final = (".joblib", ".pkl", ".pickle")
 _LOG: Final = logging.getLogger("mms.loaders")
@@ -42,17 +44,21 @@ class JoblibLoader:
     def load(self, path: Path, options: LoadOptions) -> EstimatorModel:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            estimator = _unpickled(path, options)
-        _report_versions(caught)
-        if isinstance(estimator, type):
-            raise LoadError(f"the file holds the class {estimator.__name__}, not a fitted model")
+            try:
+                made = _unpickled(path, options)
+            except LoadError as error:
+                raise _with_versions(error, _other_version(caught)) from error
+        versions = _other_version(caught)
         try:
-            _require_fitted(estimator)
-            return EstimatorModel(estimator, options)
-        except (LoadError, MemoryError):
+            require_model(made)
+            return EstimatorModel(made, options, versions)
+        except MemoryError:
             raise
+        except LoadError as error:
+            raise _with_versions(error, versions) from error
         except Exception as error:
-            raise LoadError(f"the model can't be used: {first_line(error)}") from error
+            what = LoadError(f"the model can't be used: {first_line(error)}")
+            raise _with_versions(what, versions) from error
 
 
 def _unpickled(path: Path, options: LoadOptions) -> Any:
@@ -70,24 +76,18 @@ def _unpickled(path: Path, options: LoadOptions) -> Any:
         raise LoadError(f"the model file can't be unpickled: {first_line(error)}") from error
 
 
-def _report_versions(caught: list[warnings.WarningMessage]) -> None:
-    """One line where scikit-learn would warn once an estimator."""
+def _other_version(caught: list[warnings.WarningMessage]) -> str:
+    """Which version made the model, where scikit-learn warned that it is another; else ""."""
     for warning in caught:
         made_by = getattr(warning.message, "original_sklearn_version", None)
         if made_by is not None:
+            made_by = printable(str(made_by)[:40])
             installed = getattr(warning.message, "current_sklearn_version", "?")
-            fields = {"made_by": str(made_by)[:40], "installed": installed}
+            fields = {"made_by": made_by, "installed": installed}
             _LOG.warning("model of another scikit-learn version", extra=fields)
-            return
+            return f"scikit-learn {made_by} made the model, {installed} is installed here"
+    return ""
 
 
-def _require_fitted(estimator: Any) -> None:
-    from sklearn.exceptions import NotFittedError
-    from sklearn.utils.validation import check_is_fitted
-
-    try:
-        check_is_fitted(estimator)
-    except NotFittedError:
-        raise LoadError(f"the {type(estimator).__name__} isn't fitted") from None
-    except TypeError:
-        return  # not an estimator of scikit-learn's making: it may know better
+def _with_versions(error: LoadError, versions: str) -> LoadError:
+    return LoadError(f"{error}; {versions}") if versions else error

@@ -26,8 +26,6 @@ _NEEDED: Final[dict[Single, str]] = {
 
 def fit_singles(payload: Payload, kind: Single) -> Batch:
     """The payload as a batch of one thing a row; raises InputError."""
-    if getattr(payload, "sparse", None) is not None:
-        raise InputError(f"a sparse matrix, but this model needs {_NEEDED[kind]} a row")
     rows = _only(payload.tensors) if payload.form == "inputs" else payload.rows
     if not rows:
         raise InputError("there are no rows")

@@ -32,7 +32,7 @@ _MAGIC: Final = (
     (b"\x28\xb5\x2f\xfd", "zstd-compressed data"),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
     (b"\x93NUMPY", "a NumPy array"),
-    (b"ZF", "a pickle of joblib before 0.10"),
+    (b"ZF", "a pickle of joblib before 0.10 (save it again with today's)"),
     (b"\x7fELF", "an executable"),
     (b"\x89PNG", "an image"),
     (b"\xff\xd8\xff", "an image"),

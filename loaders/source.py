@@ -164,5 +164,6 @@ def _decompressed(file: BinaryIO, kind: str) -> BinaryIO:
     if kind in {"xz", "lzma"}:
         return cast("BinaryIO", lzma.LZMAFile(file))
     raise LoadError(
-        f"the model is compressed with {kind}, which isn't supported: save it with zlib"
+        f"the model is compressed with {kind}, which isn't supported: save it again with "
+        "joblib.dump(model, path, compress=3)"
     )

@@ -289,5 +289,8 @@ def load_restricted(path: Path, extra: frozenset[str] = frozenset()) -> tuple[An
 
 
 def first_line(error: Exception) -> str:
+    """An error in one line, without the folders of this machine."""
+    if isinstance(error, OSError) and error.filename:
+        return f"{type(error).__name__}: {error.strerror}: {Path(str(error.filename)).name!r}"
     lines = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {lines[0][:200]}".rstrip(": ")

@@ -9,6 +9,8 @@ from __future__ import annotations
 import sys
 from collections import OrderedDict
 from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +19,8 @@ from loaders import allowlist, reconstruct
 from loaders.base import LoadError
 
 _WRAPPER: Final = "joblib.numpy_pickle:NumpyArrayWrapper"
+_SEPARATE_FILES: Final = (":NDArrayWrapper", ":ZNDArrayWrapper")
+_OWN_CODE: Final = ("cloudpickle.", "dill.")  # to allow one of their names is to allow any code
 _TREE: Final = "sklearn.tree._tree:Tree"
 _MADE: Final = {  # made by guarded calls, so their own names need not come up in a pickle
     id(np.random.RandomState): "numpy.random.mtrand:RandomState",
@@ -42,10 +46,38 @@ def printable(text: str) -> str:
 def refused(name: str) -> LoadError:
     """The error for a name that isn't on the allow-list, with the ways out."""
     shown = printable(name)
+    if name.endswith(_SEPARATE_FILES):
+        return LoadError(
+            "the pickle keeps its arrays in files beside it, as joblib before 0.10 did, so it was "
+            "not loaded: load it where it was made and save it again with joblib.dump"
+        )
+    if name.startswith(_OWN_CODE):
+        return LoadError(
+            f"the pickle carries code of its own ('{shown}'), so it was not loaded; save the model "
+            "without functions and classes of your own or, if you trust all of the prefix, set "
+            "MMS_TRUST=all"
+        )
+    if name.startswith("sklearn.") and not _is_installed(name.partition(":")[0]):
+        return LoadError(
+            f"the pickle asks for '{shown}', which the scikit-learn installed here doesn't have: "
+            "another version made the model; save it again with this one"
+        )
     return LoadError(
         f"the pickle asks for '{shown}', which isn't on the allow-list, so it was not loaded; "
         f"if you trust it, set MMS_ALLOW_GLOBALS={shown}, or MMS_TRUST=all for the whole prefix"
     )
+
+
+def _is_installed(module: str) -> bool:
+    """Whether there may be a module of that name, without importing it or what is around it."""
+    package, *rest = module.split(".")
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return False
+    if not all(part.isidentifier() for part in rest):
+        return True  # no module's name: nothing to look for
+    place = Path(spec.submodule_search_locations[0], *rest)
+    return place.is_dir() or any(place.parent.glob(f"{place.name}.*"))
 
 
 class Vocabulary:

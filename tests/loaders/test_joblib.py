@@ -6,21 +6,28 @@ import contextlib
 import io
 import logging
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
+import cloudpickle  # type: ignore[import-untyped]
 import joblib
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from joblib.numpy_pickle_compat import NDArrayWrapper
 from sklearn.base import BaseEstimator
+from sklearn.covariance import EmpiricalCovariance
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifier
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.manifold import TSNE
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from loaders.base import LoadError, LoadOptions
+from loaders.faults import OtherVersion
 from loaders.joblib import JoblibLoader
 from loaders.sniff import HEAD_BYTES, describe
 from tests.loaders.support import answer, rows, served
@@ -71,9 +78,22 @@ def test_other_files_are_no_pickles(content: bytes, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("thing", "message"),
     [
-        ({"model": MODEL}, "holds a dict, which has no predict or transform"),
-        ([1, 2], "holds a list"),
+        ({"model": MODEL, "n": 3}, "a dict with 'model', 'n', not a model: save 'model' by itself"),
+        ({"a": 1}, "holds a dict with 'a', not a model$"),
+        ({}, "holds a dict with nothing in it, not a model$"),
+        (dict.fromkeys("abcdefgh"), "'e', 'f' and 2 more, not a model"),
+        ([MODEL, 2], "holds a list of 'LinearRegression', 'int', not a model"),
+        ((MODEL,), "holds a tuple of 'LinearRegression', not a model"),
+        (np.zeros(3), "holds a ndarray, which has no predict or transform"),
         (None, "holds a NoneType"),
+        (
+            EmpiricalCovariance().fit(np.eye(3)),
+            "an EmpiricalCovariance, which has .*m$",
+        ),
+        (
+            TSNE(perplexity=1).fit(np.eye(3)),
+            "a TSNE, which .*: it knows only",
+        ),
         (LogisticRegression, "holds the class LogisticRegression, not a fitted model"),
         (LogisticRegression(), "the LogisticRegression isn't fitted"),
     ],
@@ -136,6 +156,97 @@ def test_another_version_of_scikit_learn_is_logged_once(
     (record,) = caplog.records
     assert vars(record)["made_by"] == "1.0.0"
     assert vars(record)["installed"] == __version__
+
+
+def _of_another_version(model: object) -> bytes:
+    from sklearn import __version__
+
+    return pickle.dumps(model).replace(__version__.encode(), b"0.9.9"[: len(__version__)])
+
+
+def test_what_fails_between_versions_says_so(tmp_path: Path) -> None:
+    """At load or at predict: what is missing, who made the model, and what is here."""
+    from sklearn import __version__
+
+    said = f"scikit-learn 0.9.9 made the model, {__version__} is installed here"
+    lacking = SimpleImputer().fit(_ROWS)
+    del lacking._fill_dtype  # what older versions didn't have
+    (tmp_path / "m.pkl").write_bytes(_of_another_version(lacking))
+    model = LOADER.load(tmp_path / "m.pkl", LoadOptions())
+    with pytest.raises(OtherVersion, match=f"no attribute '_fill_dtype'; {said}"):
+        answer(model, rows([1.0, 2.0]))
+    forest = RandomForestClassifier(2).fit(_ROWS, _ROWS[:, 0] > 0)
+    del forest.n_features_in_
+    (tmp_path / "m.pkl").write_bytes(_of_another_version(forest))
+    with pytest.raises(LoadError, match=f"isn't as scikit-learn makes it; {said}"):
+        LOADER.load(tmp_path / "m.pkl", LoadOptions())
+
+
+def test_the_same_version_is_never_blamed(tmp_path: Path) -> None:
+    """A model of this version that fails is just a model that fails."""
+    lacking = SimpleImputer().fit(_ROWS)
+    del lacking._fill_dtype
+    with pytest.raises(AttributeError):
+        answer(served(lacking, tmp_path), rows([1.0, 2.0]))
+
+
+def test_names_that_scikit_learn_no_longer_has_are_of_another_version(tmp_path: Path) -> None:
+    """Not a matter of trust, so the way out isn't an allow-list."""
+    (tmp_path / "m.pkl").write_bytes(b"csklearn.linear_model.base\nLinearRegression\n.")
+    with pytest.raises(LoadError, match=r"linear_model\.base:Linear.*another version made"):
+        LOADER.load(tmp_path / "m.pkl", LoadOptions())
+    for name in (b"csklearn./etc/passwd\nx\n.", b"csklearn.datasets._base\nload_iris\n."):
+        (tmp_path / "m.pkl").write_bytes(name)
+        with pytest.raises(LoadError, match="MMS_ALLOW_GLOBALS"):
+            LOADER.load(tmp_path / "m.pkl", LoadOptions())
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("write", [pickle.dumps, cloudpickle.dumps])
+def test_every_protocol_loads(write: Callable[..., bytes], protocol: int, tmp_path: Path) -> None:
+    """pickle's or cloudpickle's, which are the same where nothing is the user's own."""
+    own = make_pipeline(FunctionTransformer(np.log1p), LinearRegression()).fit(
+        _ROWS**2, _ROWS[:, 0]
+    )
+    (tmp_path / "m.pkl").write_bytes(write(own, protocol))
+    model = LOADER.load(tmp_path / "m.pkl", LoadOptions())
+    assert answer(model, rows([1.0, 2.0])) == own.predict([[1.0, 2.0]]).tolist()
+
+
+def test_code_in_a_cloudpickle_needs_the_prefixs_trust(tmp_path: Path) -> None:
+    """Allowing one of cloudpickle's names would allow everything, so that isn't advised."""
+    own = make_pipeline(FunctionTransformer(lambda rows: rows), LinearRegression())
+    (tmp_path / "m.pkl").write_bytes(cloudpickle.dumps(own.fit(_ROWS, _ROWS[:, 0])))
+    with pytest.raises(LoadError, match=r"carries code of its own .*set MMS_TRUST=all$"):
+        LOADER.load(tmp_path / "m.pkl", LoadOptions())
+    assert LOADER.load(tmp_path / "m.pkl", LoadOptions(trusted=True)).methods == ("predict",)
+
+
+@pytest.mark.parametrize("module", ["joblib.numpy_pickle", "joblib.numpy_pickle_compat"])
+def test_arrays_in_files_of_their_own_are_for_joblib_to_save_again(
+    module: str, tmp_path: Path
+) -> None:
+    """joblib before 0.10 wrote one file an array; only where all is trusted they are read."""
+    own = LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0])
+    own.coef_ = NDArrayWrapper("m.pkl_01.npy", np.ndarray)
+    data = pickle.dumps(own, 2).replace(b"joblib.numpy_pickle_compat", module.encode())
+    (tmp_path / "m.pkl").write_bytes(data)
+    with pytest.raises(LoadError, match=r"before 0\.10 did.*save it again with joblib\.dump"):
+        LOADER.load(tmp_path / "m.pkl", LoadOptions())
+    with pytest.raises(LoadError, match=r"No such file or directory: 'm\.pkl_01\.npy'$"):
+        LOADER.load(tmp_path / "m.pkl", LoadOptions(trusted=True))
+    np.save(tmp_path / "m.pkl_01.npy", np.ones(1))
+    model = LOADER.load(tmp_path / "m.pkl", LoadOptions(trusted=True))
+    assert answer(model, rows([0.5])) == pytest.approx([0.5])
+
+
+def test_compressions_that_are_not_read_say_what_to_do(tmp_path: Path) -> None:
+    """lz4, and joblib's own of before 0.10."""
+    (tmp_path / "m.joblib").write_bytes(b"\x04\x22\x4d\x18" + bytes(100))
+    assert _recognised(tmp_path / "m.joblib")
+    with pytest.raises(LoadError, match=r"lz4, .*joblib\.dump\(model, path, compress=3\)"):
+        LOADER.load(tmp_path / "m.joblib", LoadOptions())
+    assert "before 0.10 (save it again" in describe(b"ZF0x100              x")
 
 
 @given(st.integers(0, 2), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1))
