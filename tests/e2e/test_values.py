@@ -162,7 +162,7 @@ def test_an_onnx_model_of_several_inputs(made: World) -> None:
         assert says in refused.message, refused.message
 
 
-@pytest.mark.supports(framework="ONNX", input="text", format="application/json")
+@pytest.mark.supports(framework="ONNX", input="texts", format="application/json")
 def test_text_and_numbers_are_two_things(made: World) -> None:
     """A number is never taken for the text that it looks like."""
     assert made.ask("words.onnx", [["five"], ["6"], ["x"]]).json() == [[5], [6], [-1]]
