@@ -59,12 +59,13 @@ class Payload:
     """A decoded request body, before it is fitted to a model.
 
     ``rows`` holds one entry a row, a list of cells or a mapping by column name (forms
-    ``instances``, ``rows``; for ``csv`` always lists of str). ``tensors`` holds nested lists by
-    input name (form ``inputs``). ``flat`` says that a bare one-dimensional array was sent, which
-    is one row to a model of as many features and else a column of rows of one feature.
-    ``header`` is CSV's first row where one was declared; ``maybe_header`` says that the first row
-    of ``rows`` may be one (the model decides: equal to its column names, or not numeric where the
-    model is).
+    ``instances``, ``rows``; for ``csv`` always lists of str). ``tensors`` holds nested lists or
+    arrays by input name, ``""`` for one without (form ``inputs``). ``sparse`` is a SciPy CSR matrix
+    of all rows instead (form ``inputs``, no tensors; only for models with ``takes_sparse``).
+    ``flat`` says that a bare one-dimensional array was sent, which is one row to a model of as many
+    features and else a column of rows of one feature. ``header`` is CSV's first row where one was
+    declared; ``maybe_header`` says that the first row of ``rows`` may be one (the model decides:
+    equal to its column names, or not numeric where the model is).
     """
 
     form: Form
@@ -73,6 +74,7 @@ class Payload:
     flat: bool = False
     header: list[str] | None = None
     maybe_header: bool = False
+    sparse: Any = None
 
 
 @dataclass
@@ -80,7 +82,8 @@ class Batch:
     """Rows fitted to one model: arrays by input or column name, all with ``rows`` first.
 
     ``key`` is equal for two batches exactly if they may be concatenated: same names, dtypes and
-    trailing shapes. A model of unnamed columns uses the one name ``""``.
+    trailing shapes. A model of unnamed columns uses the one name ``""``, under which there may be
+    a CSR matrix instead of an array.
     """
 
     rows: int
@@ -88,7 +91,9 @@ class Batch:
 
     @property
     def key(self) -> tuple[tuple[str, str, tuple[int, ...]], ...]:
-        return tuple((n, a.dtype.str, a.shape[1:]) for n, a in self.arrays.items())
+        return tuple(
+            (n, a.dtype.str + getattr(a, "format", ""), a.shape[1:]) for n, a in self.arrays.items()
+        )
 
 
 def concatenate(batches: list[Batch]) -> Batch:
@@ -98,8 +103,16 @@ def concatenate(batches: list[Batch]) -> Batch:
     names = batches[0].arrays
     return Batch(
         rows=sum(b.rows for b in batches),
-        arrays={n: np.concatenate([b.arrays[n] for b in batches]) for n in names},
+        arrays={n: _joined([b.arrays[n] for b in batches]) for n in names},
     )
+
+
+def _joined(parts: list[Any]) -> Any:
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts)
+    from scipy import sparse  # such a part is one of its matrices
+
+    return sparse.vstack(parts, format="csr")
 
 
 @dataclass
@@ -118,7 +131,10 @@ class Outputs:
 
 
 class Model(Protocol):
-    """A loaded model. Used by one thread at a time."""
+    """A loaded model. Used by one thread at a time.
+
+    One that takes sparse matrices has an attribute ``takes_sparse`` that is true.
+    """
 
     format: str
     methods: tuple[str, ...]  # the first is the default

@@ -55,6 +55,7 @@ class EstimatorModel:
         self.batchable = bool(options.batchable) if is_given else is_row_wise(estimator)
         self._calls = {name: getattr(estimator, name) for name in self.methods}
         self._kind = input_kind(estimator)
+        self.takes_sparse = self._kind == "table"
         self._columns = input_columns(estimator)
         self._index = _index(self._columns)
         self.signature = _signature(estimator, self._columns, self._kind)
@@ -87,7 +88,7 @@ class EstimatorModel:
 
     def _input(self, batch: Batch) -> Any:
         whole = batch.arrays.get("") if len(batch.arrays) == 1 else None
-        if self._index is None:
+        if self._index is None or hasattr(whole, "tocsr"):
             return whole
         import pandas as pd  # a model without named columns never needs it
 

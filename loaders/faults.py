@@ -52,9 +52,18 @@ def is_about_input(error: BaseException) -> bool:
     return False
 
 
+def _is_about_sparseness(error: Exception, batch: Batch) -> bool:
+    """Whether a sparse matrix was sent to a model that needs dense rows, or some other sparse."""
+    return any(map(_is_sparse, batch.arrays.values())) and "sparse" in str(error).lower()
+
+
+def _is_sparse(cells: Any) -> bool:
+    return hasattr(cells, "tocoo")
+
+
 def as_input_error(error: Exception, batch: Batch, columns: Columns) -> InputError | None:
     """The error as the client's fault, ``None`` if it isn't."""
-    if not is_about_input(error):
+    if not is_about_input(error) and not _is_about_sparseness(error, batch):
         return None
     text = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
     if _NOT_FINITE.search(text):
@@ -96,13 +105,23 @@ def _is_quoted(cells: Any, text: str, plain: set[str]) -> Any:
 def _hits(batch: Batch, test: Any) -> list[tuple[int, int, Any]]:
     """Row, column and value of the first cell of each column that ``test`` finds, by row."""
     found = []
+    cells: Any
     for index, cells in enumerate(batch.arrays.values()):
+        if _is_sparse(cells):
+            found += _sparse_hits(cells.tocoo(), test)
+            continue
         table = cells.reshape(len(cells), -1)
         hits = test(table)
         for column in np.flatnonzero(hits.any(axis=0)).tolist():
             row = int(hits[:, column].argmax())
             found.append((row, column if cells.ndim > 1 else index, table[row, column]))
     return sorted(found, key=lambda hit: hit[:2])
+
+
+def _sparse_hits(cells: Any, test: Any) -> list[tuple[int, int, Any]]:
+    """Those among the stored cells."""
+    hits = test(cells.data)
+    return list(zip(cells.row[hits].tolist(), cells.col[hits].tolist(), cells.data[hits].tolist()))
 
 
 def _place(hit: tuple[int, int, Any], columns: Columns) -> str:

@@ -84,13 +84,25 @@ class Feeds:
 
     def _by_input(self, tensors: dict[str, Any]) -> Batch:
         if len(self.specs) == 1 and tensors.keys() == {""}:
-            tensors = {self.specs[0].name: tensors[""]}
+            tensors = {self.specs[0].name: self._bare(tensors[""])}
         values = _by_name(tensors, None, self.specs)
         arrays = {}
         for spec, value in zip(self.specs, values):
             label = _input_label(spec) if len(self.specs) > 1 else ""
             arrays[spec.name] = tensor(value, spec, label)
         return _batch(arrays)
+
+    def _bare(self, value: Any) -> Any:
+        """The only tensor: if it is flat and the model's are rows, one row or rows of one."""
+        (spec,) = self.specs
+        if len(spec.shape) != 2:
+            return value
+        if isinstance(value, np.ndarray):
+            if value.ndim != 1:
+                return value
+            return value[:, np.newaxis] if spec.shape[1] == 1 else value[np.newaxis]
+        is_flat = isinstance(value, list) and not any(isinstance(v, list) for v in value)
+        return self._flat(value) if is_flat else value
 
     def _csv(self, payload: Payload) -> Batch:
         rows, header = payload.rows, payload.header

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from loaders import arrays
 from loaders.base import Array, Batch, InputError, Payload
 from loaders.cells import ONLY_A_HEADER, CellError, column, csv_column, is_number, shown
 
@@ -44,6 +45,9 @@ class Columns:
 
 def fit_rows(payload: Payload, columns: Columns) -> Batch:
     """The payload as a batch; raises InputError."""
+    if payload.sparse is not None:
+        matrix = arrays.matrix_of(payload.sparse, columns)
+        return Batch(rows=matrix.shape[0], arrays={"": matrix})
     if payload.form == "inputs":
         return _fit_tensors(payload.tensors, columns)
     if payload.form == "csv":
@@ -192,10 +196,15 @@ def _fit_tensors(tensors: dict[str, Any], columns: Columns) -> Batch:
     if names is not None and set(tensors) & set(names):
         by_name = _by_name({**tensors}, 0, names) if set(tensors) != set(names) else None
         values = by_name or [tensors[n] for n in names]
+        if all(map(arrays.is_numbers, values)):
+            return table(arrays.columns_of(values, columns), columns)
         return _fit_cells(_transposed(values, columns), columns)
     if len(tensors) != 1:
         raise InputError(f"'inputs' must hold one table, got {len(tensors)} names")
     (value,) = tensors.values()
+    if arrays.is_numbers(value):
+        whole = arrays.table_of(value, columns)
+        return Batch(rows=len(whole), arrays={"": whole})
     if isinstance(value, np.ndarray):
         value = value.tolist()
     if not isinstance(value, list) or not value:

@@ -51,8 +51,8 @@ TYPES: Final[dict[str, MediaType]] = {  # the order is the server's preference
         parameters=frozenset({"charset"}),
         aliases=("application/x-jsonlines", "application/jsonl", "application/x-ndjson"),
     ),
-    # NPY: MediaType(reply=b"application/x-npy"),
-    # NPZ: MediaType(reply=b"application/x-npz", is_packed=True),
+    NPY: MediaType(reply=b"application/x-npy"),
+    NPZ: MediaType(reply=b"application/x-npz", is_packed=True),
 }
 
 ALIASES: Final[dict[str, str]] = {

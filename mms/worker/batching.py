@@ -149,6 +149,8 @@ def _prepare(model: Model, index: int, spec_bytes: bytes, body: bytes) -> _Work 
             )
         body = plain(body, spec)
         payload = decode(body, spec)
+        if payload.sparse is not None and not getattr(model, "takes_sparse", False):
+            raise InputError("this model takes no sparse matrix: send dense rows")  # noqa: TRY301
         batch = model.prepare(payload)
         if batch.rows < 1:
             raise InputError("there are no rows: send at least one")  # noqa: TRY301 - the same

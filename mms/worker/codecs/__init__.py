@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from loaders.base import Form, Outputs, Payload
 from mms import media
-from mms.worker.codecs import csv, json, jsonlines
+from mms.worker.codecs import csv, json, jsonlines, npy, npz
 from mms.worker.codecs.gzip import MAX_RATIO, inflated
 
 
@@ -25,6 +25,8 @@ CODECS: dict[str, Codec] = {
     media.JSON: Codec(json.decode, json.encode),
     media.CSV: Codec(csv.decode, csv.encode),
     media.JSON_LINES: Codec(jsonlines.decode, jsonlines.encode),
+    media.NPY: Codec(npy.decode, npy.encode),
+    media.NPZ: Codec(npz.decode, npz.encode),
 }
 
 
