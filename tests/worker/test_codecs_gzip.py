@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import itertools
 import os
 import time
 import tracemalloc
@@ -69,6 +70,7 @@ def test_a_bomb_costs_no_more_than_the_limit() -> None:
         (PACKED + EMPTY[:-4], "cut short"),
         (EMPTY * (MAX_MEMBERS + 1), "more than 1000 members"),
     ],
+    ids=map(str, itertools.count()),  # the bodies hold the time
 )
 def test_what_is_no_gzip_is_refused(body: bytes, said: str) -> None:
     """Cut short, damaged, or with something behind it."""

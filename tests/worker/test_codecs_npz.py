@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import time
 import warnings
 import zipfile
@@ -179,6 +180,7 @@ ONE = npy(np.arange(3))
         (zipped([("a.npy", ONE)]).replace(b"\0\0\1\0\0\0", b"\0\0\2\0\0\0"), "damaged"),
         (zipped([(f"{i}.npy", b"") for i in range(MAX_MEMBERS + 1)]), "more than 1000 arrays"),
     ],
+    ids=map(str, itertools.count()),  # the bodies hold the time
 )
 def test_what_is_no_npz_is_refused(body: bytes, said: str) -> None:
     with pytest.raises(InputError, match=said):

@@ -66,11 +66,19 @@ def _form(document: dict[str, Any]) -> str:
             else f'the body is an object without "instances" or "inputs": {_EXPECTED}'
         )
     for key, value in document.items():
-        if key == "signature_name" and value == "serving_default":
-            continue  # what TensorFlow Serving's clients send
-        if key != forms[0] and value not in (None, {}, []):
+        if key == "signature_name":  # what TensorFlow Serving's clients send
+            _check_signature(value)
+        elif key != forms[0] and value not in (None, {}, []):
             raise InputError(f'the body has {_name(key)} beside "{forms[0]}": {_EXPECTED}')
     return forms[0]
+
+
+def _check_signature(name: object) -> None:
+    if name not in (None, "", "serving_default"):
+        raise InputError(
+            '"signature_name" must be "serving_default": another method than the default is asked '
+            "for by X-Amzn-SageMaker-Custom-Attributes: method=..."
+        )
 
 
 def _name(key: str) -> str:
