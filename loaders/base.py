@@ -44,6 +44,14 @@ class Signature:
 
 
 @dataclass(frozen=True)
+class Environment:
+    """Another interpreter with libraries of its own, in which models can be loaded."""
+
+    name: str
+    versions: Mapping[str, str]  # by distribution name, ``python`` among them
+
+
+@dataclass(frozen=True)
 class LoadOptions:
     """What the operator allows, and what the artifact's manifest says about itself."""
 
@@ -52,6 +60,8 @@ class LoadOptions:
     method: str | None = None  # default method
     batchable: bool | None = None  # None: the loader decides
     options: Mapping[str, Any] = field(default_factory=dict)  # the loader's own
+    env_match: str = "compatible"  # exact, compatible, warn; off also once it has been looked at
+    environments: tuple[Environment, ...] = ()  # where else it can be loaded
 
 
 @dataclass

@@ -7,7 +7,6 @@ from a model. Never writes, never maps memory.
 
 from __future__ import annotations
 
-import logging
 import warnings
 from pathlib import Path
 from typing import Any, Final
@@ -16,12 +15,12 @@ from loaders import sniff
 from loaders.base import LoadError, LoadOptions
 from loaders.checks import check_built
 from loaders.contents import require_model
+from loaders.environment import demand_fit, installed
 from loaders.estimator import EstimatorModel
 from loaders.unpickle import first_line, load_restricted
 from loaders.vocabulary import printable
 
 SUFFIXES: Final = (".joblib", ".pkl", ".pickle")
-_LOG: Final = logging.getLogger("mms.loaders")
 
 
 class JoblibLoader:
@@ -47,8 +46,11 @@ class JoblibLoader:
             try:
                 made = _unpickled(path, options)
             except LoadError as error:
-                raise _with_versions(error, _other_version(caught)) from error
-        versions = _other_version(caught)
+                raise _with_versions(error, _versions(_saved_by(caught))) from error
+        saved_by = _saved_by(caught)
+        if saved_by:  # only the load has shown it: it was out of sight before
+            demand_fit({"scikit-learn": saved_by}, options.env_match, options.environments)
+        versions = _versions(saved_by)
         try:
             require_model(made)
             return EstimatorModel(made, options, versions)
@@ -76,17 +78,20 @@ def _unpickled(path: Path, options: LoadOptions) -> Any:
         raise LoadError(f"the model file can't be unpickled: {first_line(error)}") from error
 
 
-def _other_version(caught: list[warnings.WarningMessage]) -> str:
+def _saved_by(caught: list[warnings.WarningMessage]) -> str:
     """Which version made the model, where scikit-learn warned that it is another; else ""."""
     for warning in caught:
-        made_by = getattr(warning.message, "original_sklearn_version", None)
-        if made_by is not None:
-            made_by = printable(str(made_by)[:40])
-            installed = getattr(warning.message, "current_sklearn_version", "?")
-            fields = {"made_by": made_by, "installed": installed}
-            _LOG.warning("model of another scikit-learn version", extra=fields)
-            return f"scikit-learn {made_by} made the model, {installed} is installed here"
+        saved_by = getattr(warning.message, "original_sklearn_version", None)
+        if saved_by is not None:
+            return str(saved_by)[:40]
     return ""
+
+
+def _versions(saved_by: str) -> str:
+    if not saved_by:
+        return ""
+    here = installed("scikit-learn")
+    return f"scikit-learn {printable(saved_by)} made the model, {here} is installed here"
 
 
 def _with_versions(error: LoadError, versions: str) -> LoadError:

@@ -19,8 +19,10 @@ from typing import Final
 from loaders import sniff
 from loaders.base import Loader, LoadError, LoadOptions, Model
 from loaders.digests import verify
+from loaders.environment import demand_fit, relevant
 from loaders.folder import files, find_model, head_of, unsupported
 from loaders.manifest import Manifest, read_manifest
+from loaders.versions import versions_of
 
 GROUP: Final = "mms.loaders"
 TABLE: Final = {
@@ -86,7 +88,7 @@ def preload_modules() -> list[str]:
 
 
 def load_model(folder: Path, options: LoadOptions) -> Model:
-    """Load the model that is in ``folder``; raises LoadError, MemoryError."""
+    """Load the model that is in ``folder``; raises LoadError, OtherEnvironment, MemoryError."""
     manifest = read_manifest(folder)
     options = replace(
         options,
@@ -100,12 +102,30 @@ def load_model(folder: Path, options: LoadOptions) -> Model:
         else:
             path, kind = _found(folder, manifest)
         verify(folder, manifest.files, path)
-        model = loader(kind).load(folder / path, options)
+        model = _matched(folder / path, kind, manifest, options)
     except OSError as error:
         raise LoadError(f"the artifact can't be read: {error.strerror}") from error
     if manifest.signature is not None:
         model.signature = manifest.signature
     return model
+
+
+def _matched(path: Path, kind: str, manifest: Manifest, options: LoadOptions) -> Model:
+    """Load a model if the versions here are those it needs; before the loader is even imported."""
+    policy, environments = options.env_match, options.environments
+    if policy == "off":
+        return loader(kind).load(path, options)
+    needs = relevant(versions_of(path, manifest), kind)
+    demand_fit(needs, policy, environments)
+    is_known = "scikit-learn" in needs  # else the loader looks at what the load shows
+    try:
+        return loader(kind).load(path, replace(options, env_match="off") if is_known else options)
+    except LoadError:
+        if not is_known:  # it may be why: worth a look at the whole file now
+            demand_fit(
+                relevant(versions_of(path, manifest, thoroughly=True), kind), policy, environments
+            )
+        raise
 
 
 def _named(folder: Path, entry: PurePosixPath, manifest: Manifest) -> tuple[PurePosixPath, str]:

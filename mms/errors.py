@@ -101,6 +101,12 @@ class ModelLoadError(MmsError):
     reason = "artifact"
 
 
+class OtherEnvironment(ModelLoadError):
+    """Never a caller's to see: the load is to be done in the environment of this message's name."""
+
+    code = "OtherEnvironment"
+
+
 class ModelNotReady(MmsError):
     """Still loading when the caller's patience ended; the load goes on."""
 
@@ -164,6 +170,7 @@ _FROM_WORKER: dict[str, type[MmsError]] = {
         UnsupportedMediaType,
         PayloadTooLarge,
         ModelLoadError,
+        OtherEnvironment,
         ModelError,
         InsufficientStorage,
     )

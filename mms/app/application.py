@@ -13,7 +13,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import uvloop
 
@@ -33,8 +33,9 @@ from mms.engine.registry import ModelRegistry
 from mms.engine.source import FolderSource
 from mms.engine.workers import LoadChooser
 from mms.errors import MmsError, StoreUnavailable
-from mms.fleet.fleet import Fleet
+from mms.fleet.interpreters import EnvironmentsError, Interpreter, scan
 from mms.fleet.outcome import FleetOptions, LostReason
+from mms.fleet.pools import Pools
 from mms.fleet.worker import Worker
 from mms.log.access import AccessLog
 from mms.log.sink import LogSink, configure
@@ -69,7 +70,8 @@ class Application:
         self.settings = settings
         self.failure: StartError | None = None
         self.metrics = Metrics(top_models=settings.top_models)
-        self.fleet = Fleet(
+        interpreters = find_interpreters(settings)
+        self.pools = Pools(
             workers=settings.workers,
             options=FleetOptions(
                 environ=os.environ,
@@ -78,6 +80,9 @@ class Application:
                 log_level=settings.log_level,
             ),
             listener=self,
+            interpreters=interpreters,
+            is_used=lambda worker: bool(self.registry.entries_of(worker.id)),
+            clock=time.monotonic,
         )
         self.registry: ModelRegistry[Copy] = ModelRegistry(
             capacity=settings.memory_budget_bytes,
@@ -86,17 +91,17 @@ class Application:
         )
         self.prefix = Prefix(settings, self.metrics) if settings.models else None
         self.folders = FolderSource()
-        self.workers = LoadChooser(self.fleet, until_measured=self._until_measured)
+        self.workers = LoadChooser(self.pools.of, until_measured=self._until_measured)
         self.engine = Engine(
             source=self.prefix.source if self.prefix else self.folders,
             workers=self.workers,
             registry=self.registry,
             metrics=self.metrics,
-            limits=engine_limits(settings),
+            limits=engine_limits(settings, interpreters),
         )
         self.memory = MemoryKeeper(
             budget=settings.memory_budget_bytes,
-            fleet=self.fleet,
+            fleet=self.pools,
             registry=self.registry,
             departures=self.engine.departures,
             replace=self._replace,
@@ -106,7 +111,7 @@ class Application:
         self.gauges = Gauges(
             engine=self.engine,
             memory=self.memory,
-            fleet=self.fleet,
+            pools=self.pools,
             prefix=self.prefix,
             is_ready=lambda: self.backend.is_ready,
             sink=sink,
@@ -166,10 +171,11 @@ class Application:
     @contextlib.asynccontextmanager
     async def _running(self, server: Server) -> AsyncIterator[None]:
         await self.engine.start()
-        await self.fleet.start()
+        await self.pools.start()
         tasks = [
             asyncio.create_task(self._open(server), name="open"),
             asyncio.create_task(self.memory.run(), name="memory"),
+            asyncio.create_task(self.pools.run(), name="idle environments"),
             asyncio.create_task(self.gauges.watch_loop(self.metrics), name="loop lag"),
         ]
         try:
@@ -179,7 +185,7 @@ class Application:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.engine.aclose()
-            await self.fleet.aclose()
+            await self.pools.aclose()
             if self.prefix is not None:
                 await self.prefix.aclose()
 
@@ -209,24 +215,34 @@ class Application:
             self.metrics.worker_restarted(reason)
 
     def _has_worker(self) -> bool:
-        return bool(self.fleet.workers)
+        return bool(self.pools.main.workers)
 
-    async def _until_measured(self) -> None:
-        await self.memory.first_reading.wait()
+    async def _until_measured(self, workers: tuple[Worker, ...]) -> None:
+        await self.memory.until_counted(workers)
 
     async def _replace(self, worker: Worker) -> None:
         """A worker that has to go: a new one first, then its models leave, then it."""
         try:
-            await self.fleet.replace(worker)
+            await self.pools.replace(worker)
         except RuntimeError as error:
             log.warning("worker not replaced", extra={"worker": worker.id, "error": str(error)})
             return
         await self.engine.empty(worker)
-        await self.fleet.retire(worker)
+        await self.pools.retire(worker)
         self.metrics.worker_restarted("memory")
 
 
-def engine_limits(settings: Settings) -> EngineLimits:
+def find_interpreters(settings: Settings) -> dict[str, Interpreter]:
+    """The environments there are; raises StartError."""
+    if settings.envs is None:
+        return {}
+    try:
+        return scan(settings.envs)
+    except EnvironmentsError as error:
+        raise StartError(str(error)) from None
+
+
+def engine_limits(settings: Settings, interpreters: Mapping[str, Interpreter]) -> EngineLimits:
     return EngineLimits(
         load_wait_s=settings.load_wait_s,
         lane=LaneLimits(
@@ -240,6 +256,8 @@ def engine_limits(settings: Settings) -> EngineLimits:
             options={
                 "trusted": settings.trust == "all",
                 "allow_globals": sorted(settings.allow_globals),
+                "env_match": settings.env_match,
+                "environments": {i.name: i.versions for i in interpreters.values()},
             },
         ),
         max_inflight=settings.max_inflight,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from mms.app.prefix import Prefix
 from mms.engine.engine import Engine
 from mms.engine.memory import MemoryKeeper
-from mms.fleet.fleet import Fleet
+from mms.fleet.pools import Pools
 from mms.log.sink import LogSink
 from mms.metrics import GaugeSample, Metrics
 
@@ -24,14 +24,14 @@ class Gauges:
         *,
         engine: Engine,
         memory: MemoryKeeper,
-        fleet: Fleet,
+        pools: Pools,
         prefix: Prefix | None,
         is_ready: Callable[[], bool],
         sink: LogSink,
     ) -> None:
         self._engine = engine
         self._memory = memory
-        self._fleet = fleet
+        self._pools = pools
         self._prefix = prefix
         self._is_ready = is_ready
         self._sink = sink
@@ -52,7 +52,7 @@ class Gauges:
             inflight_bytes=self._engine.admission.bytes,
             max_inflight_requests=self._engine.admission.max_requests,
             queue_depth=self._engine.queue_depth,
-            workers=len(self._fleet.workers),
+            workers=len(self._pools.workers),
             ready=self._is_ready(),
             log_lines_dropped=self._sink.dropped,
             store_requests=dict(stats.requests) if stats is not None else {},
@@ -60,10 +60,10 @@ class Gauges:
         )
 
     def _process_bytes(self) -> dict[str, int]:
-        """PSS as last read; the workers together."""
-        found = {"zygote": 0, "workers": 0}
+        """PSS as last read; the workers together, and the zygotes."""
+        found, zygotes = {"zygote": 0, "workers": 0}, self._pools.zygote_pids
         for pid, pss in self._memory.process_bytes.items():
-            found["zygote" if pid == self._fleet.zygote_pid else "workers"] += pss
+            found["zygote" if pid in zygotes else "workers"] += pss
         return found
 
     async def watch_loop(self, metrics: Metrics) -> None:

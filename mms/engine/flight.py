@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from cachetools import LRUCache
+
 from mms.engine.copy import Copy, Entry
 from mms.engine.departure import Departures
 from mms.engine.failures import FailureBook
@@ -25,6 +27,7 @@ from mms.errors import (
     ModelLoadError,
     ModelNotFound,
     NoRoom,
+    OtherEnvironment,
     ServiceUnavailable,
     StoreUnavailable,
 )
@@ -35,14 +38,18 @@ from mms.types import Loaded
 
 log = logging.getLogger("mms.engine")
 DEATHS = 2  # of workers under the load of one model: then it is the model's fault
+REMEMBERED = 50_000  # artifacts that are loaded in an environment
 KILL_AFTER_S = 5.0  # past its limit a load that still holds its worker's slot is killed with it
 
 
 class Workers(Protocol):
     """Who can load, as a flight sees it."""
 
-    async def for_load(self, deadline: float) -> Worker:
-        """The worker a load should go to; waits for one to live. Raises ServiceUnavailable."""
+    async def for_load(self, deadline: float, environment: str = "") -> Worker:
+        """The worker a load should go to; waits for one to live. Raises ServiceUnavailable.
+
+        ``environment`` is the one whose libraries the model needs, ``""`` the server's own.
+        """
         ...
 
 
@@ -76,6 +83,8 @@ class Flights:
         self._limits = limits
         self._make_lane = make_lane
         self._tasks: dict[int, asyncio.Task[MmsError | None]] = {}
+        # By ETag, the environment in which an artifact is loaded, where it isn't the server's own.
+        self._environments: LRUCache[str, str] = LRUCache(REMEMBERED)
 
     @property
     def under_way(self) -> int:
@@ -162,9 +171,14 @@ class Flights:
         deaths = 0  # of workers that this load may have killed; or it was another model's fault
         give_up_at = time.monotonic() + self._departures.room_wait_s
         while True:
-            worker = await self._place(entry, fetched, deadline, give_up_at)
+            environment = self._environments.get(fetched.artifact.etag, "")
+            worker = await self._place(entry, fetched, deadline, give_up_at, environment)
             try:
-                await self._load_in(worker, entry, fetched, deadline)
+                await self._load_in(worker, entry, fetched, deadline, environment)
+            except OtherEnvironment as other:
+                if environment:  # it had none to choose from
+                    raise ModelLoadError(f"{entry.key} fits no environment") from None
+                self._environments[fetched.artifact.etag] = other.message
             except WorkerLost as lost:
                 deaths += lost.began
                 if deaths == DEATHS:
@@ -179,12 +193,17 @@ class Flights:
                 return
 
     async def _place(
-        self, entry: Entry, fetched: Fetched, deadline: float, give_up_at: float
+        self,
+        entry: Entry,
+        fetched: Fetched,
+        deadline: float,
+        give_up_at: float,
+        environment: str,
     ) -> Worker:
         """The worker to load in, with the memory set aside. Late is nobody's fault here."""
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
-                worker = await self._workers.for_load(deadline)
+                worker = await self._workers.for_load(deadline, environment)
                 if entry.state is ModelState.FETCHING:
                     await self._reserve(entry, fetched, worker.id, give_up_at)
                 entry.worker_id = worker.id
@@ -209,15 +228,16 @@ class Flights:
             await self._departures.room()
 
     async def _load_in(
-        self, worker: Worker, entry: Entry, fetched: Fetched, deadline: float
+        self, worker: Worker, entry: Entry, fetched: Fetched, deadline: float, environment: str
     ) -> None:
         started = time.monotonic()
+        others: dict[str, object] = {"environments": {}} if environment else {}  # there or nowhere
         try:
             async with asyncio.timeout(deadline - started):
                 loaded: Loaded = await worker.load(
                     entry.model_id,
                     fetched.artifact.path,
-                    self._limits.options,
+                    self._limits.options | others,
                     limit_s=deadline - started + KILL_AFTER_S,
                 )
         except TimeoutError:
@@ -243,6 +263,7 @@ class Flights:
                 "format": loaded.format,
                 "bytes": loaded.bytes,
                 "worker": worker.id,
+                **({"environment": environment} if environment else {}),
                 "fetch_ms": round(fetched.seconds * 1000, 1),
                 "load_ms": round(entry.load_s * 1000, 1),
             },

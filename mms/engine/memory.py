@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -78,6 +78,12 @@ class MemoryKeeper:
             except Exception:
                 log.exception("memory could not be read")
             await asyncio.sleep(INTERVAL_S if self.first_reading.is_set() else 0.1)
+
+    async def until_counted(self, workers: Iterable[Worker]) -> None:
+        """Until the capacity is known, and what these workers take by themselves is off it."""
+        await self.first_reading.wait()
+        if not any(worker.pid in self.process_bytes for worker in workers):
+            await self.measure()
 
     async def measure(self) -> None:
         """Read once, set the capacity, and let go what no longer fits."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 _OURS_OR_AWS = ("AWS_", "MMS_")
+_PYTHONS_OWN = ("PYTHON", "VIRTUAL_ENV", "CONDA_")
 _SECRET = re.compile(
     r"TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|APIKEY|_KEYS?$", re.IGNORECASE
 )
@@ -40,6 +41,12 @@ def scrubbed(environ: Mapping[str, str], *, root: str | None = None) -> dict[str
     if root is not None:
         kept["PYTHONPATH"] = ":".join(filter(None, (root, kept.get("PYTHONPATH", ""))))
     return kept | SETTINGS
+
+
+def foreign(environ: Mapping[str, str]) -> dict[str, str]:
+    """The same for an interpreter of another environment: what is said to Python isn't for it."""
+    kept = {n: v for n, v in environ.items() if not n.startswith(_PYTHONS_OWN)}
+    return scrubbed(kept) | {"PYTHONSAFEPATH": "1"}
 
 
 def is_secret(name: str, value: str) -> bool:

@@ -7,16 +7,18 @@ ready before the old one goes. Knows nothing of models, requests or memory budge
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
 import socket
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from mms.fleet.backoff import Backoff
 from mms.fleet.memory import pss_of
-from mms.fleet.outcome import FleetOptions, LostReason
+from mms.fleet.outcome import FleetOptions, LostReason, NotStarting
 from mms.fleet.page import StatusPage
 from mms.fleet.worker import Worker
 from mms.fleet.zygote import Zygote
@@ -44,7 +46,15 @@ class _Seat:
 class Fleet:
     """``await start()``, then ``await aclose()``; all calls but :meth:`memory` on the loop."""
 
-    def __init__(self, *, workers: int, options: FleetOptions, listener: FleetListener) -> None:
+    def __init__(
+        self,
+        *,
+        workers: int,
+        options: FleetOptions,
+        listener: FleetListener,
+        ids: Iterator[int] | None = None,
+    ) -> None:
+        """``ids`` for workers are shared by fleets of one server."""
         self._options = options
         self._listener = listener
         self._seats = [_Seat(Backoff(*options.backoff_s)) for _ in range(workers)]
@@ -54,7 +64,9 @@ class Fleet:
         self._some_ready = asyncio.Event()
         self._closing = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._last_id = 0
+        self._ids = itertools.count(1) if ids is None else ids
+        self._in_vain = 0  # processes that ended before a worker was ready, since one was
+        self.has_given_up = False  # for good: see FleetOptions.max_in_vain
 
     def __repr__(self) -> str:
         return f"<Fleet {len(self.workers)} of {len(self._seats)} ready, {len(self._all)} alive>"
@@ -63,6 +75,9 @@ class Fleet:
     def workers(self) -> tuple[Worker, ...]:
         """The workers that take new work."""
         return tuple(w for w in self._all.values() if w.ready and w.alive and not w.retiring)
+
+    def has(self, worker: Worker) -> bool:
+        return self._all.get(worker.id) is worker
 
     @property
     def zygote_pid(self) -> int | None:
@@ -74,9 +89,11 @@ class Fleet:
         self._tasks = [asyncio.create_task(job) for job in jobs]
 
     async def wait_ready(self, timeout_s: float) -> None:
-        """Until a worker is ready; raises TimeoutError."""
+        """Until a worker is ready; raises TimeoutError, NotStarting."""
         async with asyncio.timeout(timeout_s):
             await self._some_ready.wait()
+        if self.has_given_up:
+            raise NotStarting(self._options.environment)
 
     async def replace(self, worker: Worker) -> Worker:
         """A new worker, ready, in the seat of ``worker``, which then gets no new work.
@@ -122,18 +139,34 @@ class Fleet:
 
     async def _keep_zygote(self) -> None:
         backoff = Backoff(*self._options.backoff_s)
-        while not self._closing.is_set():
+        while not (self._closing.is_set() or self.has_given_up):
             begun, zygote = time.monotonic(), None
             try:
                 zygote = await Zygote.start(self._options, self._zygote_lost)
             except OSError as error:
-                _log.warning("the zygote can't be started", extra={"error": str(error)})
+                _log.warning(
+                    "the zygote can't be started", extra=self._named() | {"error": str(error)}
+                )
             else:
                 await self._use_zygote(zygote)
             if not self._closing.is_set():
                 lived_s = time.monotonic() - begun
                 was_ready = zygote is not None and zygote.has_forked
+                if not was_ready:
+                    self._count_in_vain()
                 await self._pause(backoff.after(was_ready=was_ready, lived_s=lived_s))
+
+    def _count_in_vain(self) -> None:
+        """A zygote or a worker ended before it was of use."""
+        self._in_vain += 1
+        if self._in_vain == self._options.max_in_vain:
+            _log.error("no worker starts: given up", extra=self._named())
+            self.has_given_up = True
+            self._some_ready.set()
+
+    def _named(self) -> dict[str, object]:
+        """What log lines say of another environment than the front's own."""
+        return {"environment": self._options.environment} if self._options.environment else {}
 
     async def _use_zygote(self, zygote: Zygote) -> None:
         if self._closing.is_set():
@@ -144,7 +177,7 @@ class Fleet:
         await zygote.lost.wait()
         await zygote.reap(_REAP_S)
         if not self._closing.is_set():
-            _log.error("the zygote ended, its workers with it; starting another")
+            _log.error("the zygote ended, its workers with it", extra=self._named())
 
     def _zygote_lost(self) -> None:
         self._zygote = None
@@ -161,7 +194,7 @@ class Fleet:
 
     async def _tend(self, seat: _Seat) -> None:
         """Keep a worker in this seat until the fleet closes."""
-        while not self._closing.is_set():
+        while not (self._closing.is_set() or self.has_given_up):
             if seat.worker is None:
                 seat.worker = await self._launch()
             if seat.worker is None:
@@ -192,9 +225,8 @@ class Fleet:
         with theirs:
             ours.setblocking(False)
             page, page_fd = StatusPage.create()
-            self._last_id += 1
             worker = Worker(
-                self._last_id,
+                next(self._ids),
                 page=page,
                 zygote=zygote,
                 options=self._options,
@@ -230,8 +262,10 @@ class Fleet:
             pass
 
     def _on_ready(self, worker: Worker) -> None:
+        self._in_vain = 0
         self._some_ready.set()
-        _log.info("worker ready", extra={"worker": worker.id, "pid": worker.pid})
+        fields = self._named() | {"worker": worker.id, "pid": worker.pid}
+        _log.info("worker ready", extra=fields)
         try:
             self._listener.worker_ready(worker)
         except Exception:  # noqa: BLE001 - a listener's bug is not to stop the fleet
@@ -242,12 +276,13 @@ class Fleet:
         for seat in self._seats:
             if seat.worker is worker:
                 seat.vacated.set()
-        if not self.workers:
+        if not self.workers and not self.has_given_up:
             self._some_ready.clear()
         level = logging.INFO if worker.reason == "retired" else logging.WARNING
-        fields = {"worker": worker.id, "pid": worker.pid, "reason": worker.reason}
+        fields = self._named() | {"worker": worker.id, "pid": worker.pid, "reason": worker.reason}
         _log.log(level, "worker ended", extra=fields)
         if not worker.ready:
+            self._count_in_vain()
             return
         try:
             self._listener.worker_lost(worker, worker.reason)

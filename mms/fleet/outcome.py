@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from mms.errors import ServiceUnavailable
@@ -50,6 +51,18 @@ class WorkerLost(ServiceUnavailable):
         self.began = began
 
 
+class NotStarting(ServiceUnavailable):
+    """The fleet has given up: its processes end before a worker is ready."""
+
+    reason = "environment"
+
+    def __init__(self, environment: str) -> None:
+        super().__init__(
+            f"environment {environment} (MMS_ENVS) doesn't start: see the server's log",
+            retry_after_s=10.0,
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetOptions:
     environ: Mapping[str, str]  # the front's own; workers get it without what is secret
@@ -65,3 +78,6 @@ class FleetOptions:
     busy_silent_s: float = 60.0  # during a load, which may hold the interpreter's lock
     tick_s: float = 0.25
     backoff_s: tuple[float, float] = field(default=(0.1, 10.0))  # first and longest wait
+    environment: str = ""  # its name, where it isn't the front's own
+    python: Path | None = None  # the interpreter of that environment
+    max_in_vain: int | None = None  # processes that end before one is ready; None: try for ever

@@ -32,6 +32,8 @@ CODES: Final = (
 )
 """What a worker may say of a request or a load: nothing wrong, or one of the public ErrorCodes."""
 
+_FAILED: Final = (*CODES, "OtherEnvironment")
+"""A load may also be for another interpreter, which the message then names."""
 _INDEX: Final = {code: index for index, code in enumerate(CODES)}
 _BATCH = Struct("<II")  # model id, requests
 _REQUEST = Struct("<II")  # bytes of the spec, of the body
@@ -176,7 +178,7 @@ def encode_failed(code: str, message: str) -> bytes:
 def decode_failed(payload: bytes) -> tuple[str, str]:
     fields = _fields(payload)
     code, message = fields.get("code"), fields.get("message")
-    if code not in CODES or not isinstance(message, str):
+    if code not in _FAILED or not isinstance(message, str):
         raise ProtocolError("a failure that names no known code")
     return str(code), message[:MAX_TEXT]
 

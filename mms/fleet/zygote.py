@@ -21,7 +21,7 @@ from typing import Protocol
 
 import mms
 from mms.fleet import wire
-from mms.fleet.environment import scrubbed
+from mms.fleet.environment import foreign, scrubbed
 from mms.fleet.outcome import FleetOptions
 
 _log = logging.getLogger("mms.fleet")
@@ -145,14 +145,26 @@ def _spawn(options: FleetOptions, control_fd: int) -> subprocess.Popen[bytes]:
         "log_format": options.log_format,
         "log_level": options.log_level,
     }
+    command, environ = _command(options, json.dumps(config))
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "mms.worker.zygote", json.dumps(config)],
-        env=scrubbed(options.environ, root=_checkout()),
+        command,
+        env=environ,
         stdin=subprocess.DEVNULL,
         stdout=2,  # what a model prints never lands in the front's output
         pass_fds=(control_fd,),
         start_new_session=True,  # Ctrl-C is for the front
     )
+
+
+def _command(options: FleetOptions, config: str) -> tuple[list[str], dict[str, str]]:
+    """What to run and its environment: by this interpreter, or by another environment's."""
+    if options.python is None:
+        command = [sys.executable, "-P", "-m", "mms.worker.zygote", config]
+        return command, scrubbed(options.environ, root=_checkout())
+    root = Path(mms.__file__).resolve().parent.parent
+    boot = root / "mms" / "worker" / "boot.py"
+    command = [str(options.python), "-s", str(boot), str(root), options.runtime, config]
+    return command, foreign(options.environ)
 
 
 def _checkout() -> str | None:

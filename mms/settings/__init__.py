@@ -72,6 +72,8 @@ class Settings:
     drain_timeout_s: float
     trust: Literal["restricted", "all"]
     allow_globals: frozenset[str]
+    env_match: Literal["exact", "compatible", "warn", "off"]
+    envs: Path | None
     log_format: Literal["json", "text"]
     log_level: Literal["debug", "info", "warning", "error"]
     access_log: Literal["all", "notable", "off"]

@@ -195,6 +195,22 @@ SETTINGS: tuple[Setting, ...] = (
         "more exact names that a pickle may use: pkg.mod:Name,pkg.mod:Other",
     ),
     Setting(
+        "MMS_ENV_MATCH",
+        "env_match",
+        kinds.choice("exact", "compatible", "warn", "off"),
+        "compatible",
+        "which versions a pickle may be loaded by: exact: those that saved it; compatible: the same"
+        " minor version of scikit-learn; warn: any, with a line in the log; off: don't look",
+    ),
+    Setting(
+        "MMS_ENVS",
+        "envs",
+        kinds.FOLDER,
+        None,
+        "folder of virtual environments: a model that doesn't fit the server's own libraries is"
+        " loaded in one that it fits",
+    ),
+    Setting(
         "MMS_LOG_FORMAT",
         "log_format",
         kinds.choice("auto", "json", "text"),

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import loaders.table
-from loaders.base import LoadError, LoadOptions
-from mms.errors import ModelLoadError
+from loaders.base import Environment, LoadError, LoadOptions
+from loaders.environment import OtherEnvironment
+from mms import errors
 from mms.worker.batching import run_batch
 
 __all__ = ["load_model", "preload_modules", "run_batch"]
@@ -23,8 +24,18 @@ def preload_modules() -> list[str]:
 
 def load_model(folder: Path, options: dict[str, Any]) -> Any:
     """Load what is in ``folder``; ``options`` are LoadOptions' fields as JSON has them."""
-    fields = {**options, "allow_globals": frozenset(options.get("allow_globals", ()))}
     try:
-        return loaders.table.load_model(folder, LoadOptions(**fields))
+        return loaders.table.load_model(folder, _load_options(options))
     except LoadError as error:
-        raise ModelLoadError(str(error)) from None
+        raise errors.ModelLoadError(str(error)) from None
+    except OtherEnvironment as other:
+        raise errors.OtherEnvironment(other.name) from None
+
+
+def _load_options(fields: dict[str, Any]) -> LoadOptions:
+    others = fields.get("environments", {})
+    ready = {
+        "allow_globals": frozenset(fields.get("allow_globals", ())),
+        "environments": tuple(Environment(name, others[name]) for name in others),
+    }
+    return LoadOptions(**{**fields, **ready})

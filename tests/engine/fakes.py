@@ -163,7 +163,7 @@ class World:
             ),
         )
 
-    async def for_load(self, deadline: float) -> Worker:
+    async def for_load(self, deadline: float, environment: str = "") -> Worker:
         living = [worker for worker in self.workers if worker.alive and not worker.retiring]
         return cast("Worker", living[0])
 

@@ -33,11 +33,17 @@ class Living:
             await self.is_ready.wait()
 
 
-def chooser(living: Living, measured: asyncio.Event | None = None) -> LoadChooser:
-    known = measured or asyncio.Event()
-    if measured is None:
-        known.set()
-    return LoadChooser(living, until_measured=known.wait)
+def chooser(
+    living: Living, measured: asyncio.Event | None = None, **environments: Living
+) -> LoadChooser:
+    async def fleet_of(environment: str) -> Living:
+        return environments[environment] if environment else living
+
+    async def until_measured(workers: tuple[Worker, ...]) -> None:
+        if measured is not None:
+            await measured.wait()
+
+    return LoadChooser(fleet_of, until_measured=until_measured)
 
 
 def soon() -> float:
@@ -65,6 +71,15 @@ async def test_the_one_with_least_in_flight_is_taken() -> None:
     living.fakes[0].inflight = 1
     choose = chooser(living)
     assert [(await choose.for_load(soon())).id for _ in range(3)] == [2, 2, 2]
+
+
+async def test_an_environments_workers_are_its_own() -> None:
+    """They take turns among themselves, whatever the others have been given."""
+    here, there = Living(2), Living(2)
+    there.fakes = [FakeWorker(11), FakeWorker(12)]
+    choose = chooser(here, old=there)
+    turns = [(await choose.for_load(soon(), name)).id for name in ("", "old", "old", "", "old")]
+    assert turns == [1, 11, 12, 2, 11]
 
 
 async def test_it_waits_until_a_worker_lives() -> None:

@@ -78,7 +78,7 @@ class World:
         return entry.copy.worker
 
 
-async def measured() -> None:
+async def measured(workers: tuple[Worker, ...]) -> None:
     """The memory is known at once."""
 
 
@@ -95,9 +95,13 @@ async def engine_world(
     world = World.__new__(World)
     fleet = Fleet(workers=workers, options=options(), listener=world)
     files = Files(folder)
+
+    async def fleet_of(environment: str) -> Fleet:
+        return fleet
+
     engine = Engine(
         source=source or files,
-        workers=LoadChooser(fleet, until_measured=measured),
+        workers=LoadChooser(fleet_of, until_measured=measured),
         registry=registry,
         metrics=Metrics(top_models=10),
         limits=EngineLimits(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import time
@@ -161,14 +162,20 @@ async def test_what_never_gets_ready_is_tried_ever_more_seldom(
     runtime: str, timeout_s: float, children: Callable[[], list[str]]
 ) -> None:
     """Zygotes that die, workers that die, workers that sleep: no tight loop, and no news of it."""
-    recorder = Recorder()
+    recorder, ids = Recorder(), itertools.count(1)
     async with starting(
-        1, recorder, runtime=runtime, ready_timeout_s=timeout_s, tick_s=0.02, backoff_s=(0.2, 10.0)
+        1,
+        recorder,
+        ids,
+        runtime=runtime,
+        ready_timeout_s=timeout_s,
+        tick_s=0.02,
+        backoff_s=(0.2, 10.0),
     ) as fleet:
-        await until(lambda: fleet._last_id >= 3)
+        await until(lambda: repr(ids) == "count(4)")
         with pytest.raises(TimeoutError):
             await fleet.wait_ready(0.3)
-        assert fleet._last_id == 3  # the next wait is 0.8 s
+        assert repr(ids) == "count(4)"  # the next wait is 0.8 s
         assert recorder.ready == []
         assert recorder.lost == {}
     assert children() == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -39,17 +39,22 @@ async def running(
     workers: int = 1, recorder: Recorder | None = None, **changes: object
 ) -> AsyncIterator[Fleet]:
     """A fleet with all of its workers ready."""
-    async with starting(workers, recorder, **changes) as fleet:
+    async with starting(workers, recorder, None, **changes) as fleet:
         await until(lambda: len(fleet.workers) == workers)
         yield fleet
 
 
 @asynccontextmanager
 async def starting(
-    workers: int = 1, recorder: Recorder | None = None, **changes: object
+    workers: int = 1,
+    recorder: Recorder | None = None,
+    ids: Iterator[int] | None = None,
+    **changes: object,
 ) -> AsyncIterator[Fleet]:
     """A fleet that has only just been started, and is closed whatever happens."""
-    fleet = Fleet(workers=workers, options=options(**changes), listener=recorder or Recorder())
+    fleet = Fleet(
+        workers=workers, options=options(**changes), listener=recorder or Recorder(), ids=ids
+    )
     await fleet.start()
     try:
         yield fleet

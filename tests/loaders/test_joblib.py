@@ -142,20 +142,24 @@ def test_a_broken_pickle_is_one_line(tmp_path: Path) -> None:
         assert str(tmp_path) not in str(caught.value)
 
 
-def test_another_version_of_scikit_learn_is_logged_once(
+def test_what_only_the_load_shows_of_versions_counts_too(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A model of an older library loads, with one line that has both versions."""
+    """Refused with both versions by default, one line where the operator lets it pass."""
     from sklearn import __version__
 
     data = pickle.dumps(make_pipeline(FunctionTransformer(), MODEL))
     data = data.replace(__version__.encode(), b"1.0.0"[: len(__version__)])
     (tmp_path / "m.pkl").write_bytes(data)
-    with caplog.at_level(logging.WARNING, "mms.loaders"):
+    with pytest.raises(LoadError, match=f"scikit-learn 1.0.0, this server has {__version__}"):
         LOADER.load(tmp_path / "m.pkl", LoadOptions())
+    with caplog.at_level(logging.WARNING, "mms.loaders"):
+        LOADER.load(tmp_path / "m.pkl", LoadOptions(env_match="off"))
+        assert not caplog.records
+        LOADER.load(tmp_path / "m.pkl", LoadOptions(env_match="warn"))
     (record,) = caplog.records
-    assert vars(record)["made_by"] == "1.0.0"
-    assert vars(record)["installed"] == __version__
+    assert vars(record)["saved_by"] == "scikit-learn 1.0.0"
+    assert vars(record)["installed"] == f"scikit-learn {__version__}"
 
 
 def _of_another_version(model: object) -> bytes:
@@ -172,14 +176,14 @@ def test_what_fails_between_versions_says_so(tmp_path: Path) -> None:
     lacking = SimpleImputer().fit(_ROWS)
     del lacking._fill_dtype  # what older versions didn't have
     (tmp_path / "m.pkl").write_bytes(_of_another_version(lacking))
-    model = LOADER.load(tmp_path / "m.pkl", LoadOptions())
+    model = LOADER.load(tmp_path / "m.pkl", LoadOptions(env_match="warn"))
     with pytest.raises(OtherVersion, match=f"no attribute '_fill_dtype'; {said}"):
         answer(model, rows([1.0, 2.0]))
     forest = RandomForestClassifier(2).fit(_ROWS, _ROWS[:, 0] > 0)
     del forest.n_features_in_
     (tmp_path / "m.pkl").write_bytes(_of_another_version(forest))
     with pytest.raises(LoadError, match=f"isn't as scikit-learn makes it; {said}"):
-        LOADER.load(tmp_path / "m.pkl", LoadOptions())
+        LOADER.load(tmp_path / "m.pkl", LoadOptions(env_match="warn"))
 
 
 def test_the_same_version_is_never_blamed(tmp_path: Path) -> None:
