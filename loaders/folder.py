@@ -19,28 +19,36 @@ from loaders.manifest import NAME as MANIFEST
 MAX_FILES: Final = 10_000
 _SHOWN: Final = 5
 _JUNK_FOLDERS: Final = frozenset({"__MACOSX", "__pycache__"})
-_UNSUPPORTED_SUFFIXES: Final = {
-    ".ubj": "XGBoost",
-    ".bst": "XGBoost",
-    ".cbm": "CatBoost",
-    ".lgb": "LightGBM",
-    ".skops": "skops",
-    ".pt": "PyTorch",
-    ".pth": "PyTorch",
-    ".ckpt": "PyTorch",
-    ".h5": "Keras",
-    ".keras": "Keras",
-    ".pb": "TensorFlow",
-    ".tflite": "TensorFlow Lite",
-    ".safetensors": "safetensors",
-    ".gguf": "GGUF",
-    ".pmml": "PMML",
-    ".mlmodel": "Core ML",
-    ".cloudpickle": "cloudpickle",
-    ".dill": "dill",
+_ONNX: Final = "isn't supported here: export the model to ONNX"
+_UNSUPPORTED: Final = {
+    ".pt": f"TorchScript {_ONNX}",
+    ".pth": f"PyTorch {_ONNX}",
+    ".pt2": f"torch.export {_ONNX}",
+    ".ckpt": f"PyTorch {_ONNX}",
+    ".h5": f"Keras {_ONNX}",
+    ".keras": f"Keras {_ONNX}",
+    ".pb": f"TensorFlow's SavedModel {_ONNX}",
+    ".tflite": f"TensorFlow Lite {_ONNX}",
+    ".mlmodel": f"Core ML {_ONNX}",
+    ".pmml": f"PMML {_ONNX}, or save what it was made of",
+    ".pdmodel": f"PaddlePaddle {_ONNX}",
+    ".safetensors": f"safetensors, which holds weights but no model, {_ONNX}",
+    ".gguf": "GGUF isn't supported here: this server doesn't run language models",
+    ".cloudpickle": "cloudpickle carries code, and isn't supported here: save it with joblib",
+    ".dill": "dill carries code, and isn't supported here: save it with joblib",
 }
-_UNSUPPORTED_NAMES: Final = {"xgboost-model": "XGBoost", "model.txt": "LightGBM"}
-_MODEL_SUFFIXES: Final = (".joblib", ".pkl", ".pickle", ".onnx")
+_MODEL_SUFFIXES: Final = (
+    ".joblib",
+    ".pkl",
+    ".pickle",
+    ".onnx",
+    ".ubj",
+    ".bst",
+    "xgboost-model",
+    ".lgb",
+    ".cbm",
+    ".skops",
+)
 
 
 def files(folder: Path) -> list[PurePosixPath]:
@@ -142,10 +150,8 @@ def _nothing(candidates: list[PurePosixPath], heads: dict[PurePosixPath, bytes])
 
 def unsupported(path: PurePosixPath) -> str | None:
     """Why a format that is known by its name isn't served."""
-    kind = _UNSUPPORTED_NAMES.get(path.name.lower()) or _UNSUPPORTED_SUFFIXES.get(
-        path.suffix.lower()
-    )
-    return None if kind is None else f"{path}: format {kind} isn't supported here"
+    why = _UNSUPPORTED.get(path.suffix.lower())
+    return None if why is None else f"{path}: {why}"
 
 
 def _list(paths: list[PurePosixPath]) -> str:

@@ -131,6 +131,13 @@ def empty_bytes() -> bytes:
     return b""
 
 
+def plain_bytearray(data: object = b"") -> bytearray:
+    """``bytearray`` of bytes; ``bytearray(n)`` would be a bomb."""
+    demand(type(data) is bytes, "bytes")
+    assert isinstance(data, bytes)
+    return bytearray(data)
+
+
 def plain_object(cls: Any, base: Any, state: Any) -> Any:
     """``copyreg._reconstructor``: protocols 0 and 1, of objects that extend nothing native."""
     demand(isinstance(cls, type) and base in _PLAIN_BASES and issubclass(cls, base), "an object")
@@ -234,6 +241,7 @@ GUARDED: Final[dict[str, Callable[..., Any]]] = {
     "builtins:bytes": empty_bytes,
     "collections:OrderedDict": ordered_dict,
     "collections:defaultdict": default_dict,
+    "builtins:bytearray": plain_bytearray,
     "builtins:set": plain_set,
     "builtins:frozenset": plain_frozenset,
     "sklearn.cluster._kmeans:_kmeans_single_lloyd": untrainable,

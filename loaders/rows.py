@@ -16,7 +16,7 @@ import numpy as np
 
 from loaders import arrays
 from loaders.base import Array, Batch, InputError, Payload
-from loaders.cells import ONLY_A_HEADER, CellError, column, csv_column, is_number, shown
+from loaders.cells import ONLY_A_HEADER, CellError, column, csv_column, is_number, objects, shown
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,15 @@ class Columns:
 
     ``numeric`` holds the positions that take numbers only, ``None`` meaning all of them;
     ``uniform`` says that the kinds of the columns don't matter to each other, so that a row of
-    whole and broken numbers may become one array of floats.
+    whole and broken numbers may become one array of floats; ``texts`` holds those whose CSV cells
+    stay the texts they are.
     """
 
     names: tuple[str, ...] | None
     count: int | None
     numeric: frozenset[int] | None
     uniform: bool
+    texts: frozenset[int] = frozenset()
 
     def label(self, index: int) -> str:
         """How messages call a column."""
@@ -162,6 +164,9 @@ def _fit_csv(payload: Payload, columns: Columns) -> Batch:
     by_column = list(zip(*cells))
     fitted = []
     for i, source in enumerate(order):
+        if i in columns.texts:
+            fitted.append(objects([cell or None for cell in by_column[source]]))
+            continue
         try:
             fitted.append(csv_column(by_column[source], numeric=columns.is_numeric(i)))
         except CellError as error:

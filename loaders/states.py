@@ -117,6 +117,11 @@ def build_metric(metric: Any, state: Any) -> None:
 def build_random(source: Any, state: Any) -> None:
     """Fill a random generator, and look where it will read next."""
     source.__setstate__(state)
+    check_random(source)
+
+
+def check_random(source: Any) -> None:
+    """Whether a random generator reads next within what it has."""
     bits = getattr(source, "bit_generator", getattr(source, "_bit_generator", source))
     now = bits.state
     place, buffered = now["state"].get("pos", 0), now.get("buffer_pos", 0)

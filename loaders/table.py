@@ -27,10 +27,22 @@ from loaders.versions import versions_of
 GROUP: Final = "mms.loaders"
 TABLE: Final = {
     "onnx": "loaders.onnx:OnnxLoader",
+    "xgboost": "loaders.xgboost:XGBoostLoader",
+    "lightgbm": "loaders.lightgbm:LightGbmLoader",
+    "catboost": "loaders.catboost:CatBoostLoader",
+    "skops": "loaders.skops:SkopsLoader",
     "sklearn": "loaders.joblib:JoblibLoader",
 }
 _ALIASES: Final = {"joblib": "sklearn", "pickle": "sklearn", "scikit-learn": "sklearn"}
-_NEEDS: Final = {"onnx": "onnxruntime", "sklearn": "sklearn"}
+_NEEDS: Final = {
+    "onnx": "onnxruntime",
+    "sklearn": "sklearn",
+    "xgboost": "xgboost",
+    "lightgbm": "lightgbm",
+    "catboost": "catboost",
+    "skops": "skops",
+}
+_EXTRAS: Final = frozenset({"xgboost", "lightgbm", "catboost", "skops"})
 
 # The lightest first: a worker that is forked early is missing only what is rarely used.
 _PRELOAD: Final = (
@@ -61,9 +73,21 @@ def loader(name: str) -> Loader:
     """The loader of that name; raises LoadError saying whether it or its framework is missing."""
     name = _ALIASES.get(name, name)
     made = _made(name)
-    if name in _NEEDS and find_spec(_NEEDS[name]) is None:
-        raise LoadError(f"format {name} needs {_NEEDS[name]}, which isn't installed here")
+    if name in _NEEDS and not _is_installed(_NEEDS[name]):
+        raise LoadError(_missing(name, _NEEDS[name]))
     return made
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ValueError:  # it was tried, and blocked or broken
+        return False
+
+
+def _missing(name: str, module: str) -> str:
+    what = f"format {name} needs {module}, which isn't installed here"
+    return f"{what}: pip install 'mms-server[{name}]'" if name in _EXTRAS else what
 
 
 @cache
@@ -77,7 +101,7 @@ def _made(name: str) -> Loader:
         made: Loader = getattr(import_module(module), attribute)()
     except ImportError as error:
         what = error.name or module
-        raise LoadError(f"format {name} needs {what}, which isn't installed here") from error
+        raise LoadError(_missing(name, what)) from error
     return made
 
 

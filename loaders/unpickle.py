@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import _compat_pickle
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from struct import unpack
 from typing import Any, ClassVar, Final
@@ -137,7 +137,7 @@ class RestrictedUnpickler(_Machine):  # type: ignore[misc]
             special(target, state)
         elif setter is not None:
             if isinstance(state, dict):
-                _check_keys(state, kind)
+                check_keys(state, kind)
             setter(target, state)
         else:
             vars(target).update(_plain_state(state, kind))
@@ -225,11 +225,11 @@ def _plain_state(state: Any, kind: type) -> dict[str, Any]:
         return {}
     if type(state) is not dict:
         raise LoadError(f"the pickle fills a {kind.__name__} with something else than attributes")
-    _check_keys(state, kind)
+    check_keys(state, kind)
     return state
 
 
-def _check_keys(state: dict[Any, Any], kind: type) -> None:
+def check_keys(state: dict[Any, Any], kind: type) -> None:
     """Refuse attributes that would stand in for a method of the class."""
     for key in state:
         if type(key) is not str or key.startswith("__") or callable(getattr(kind, key, None)):
@@ -268,15 +268,20 @@ _guard(_M.load_frozenset, pickle.FROZENSET)
 _guard(_M.load_bytearray8, pickle.BYTEARRAY8)
 
 
-def load_restricted(path: Path, extra: frozenset[str] = frozenset()) -> tuple[Any, list[Any]]:
+def load_restricted(
+    path: Path,
+    extra: frozenset[str] = frozenset(),
+    stand_ins: Mapping[str, type] | None = None,
+) -> tuple[Any, list[Any]]:
     """The pickle's object, and every object in it that was filled; raises LoadError, MemoryError.
 
-    ``extra`` holds further exact names, ``"pkg.mod:Name"``, that may be made, filled and called.
+    ``extra`` holds further exact names, ``"pkg.mod:Name"``, that may be made, filled and called;
+    ``stand_ins`` says what is made in place of a class, to hold its attributes.
     """
     built: list[Any] = []
     try:
         with open_source(path) as source:
-            vocabulary = Vocabulary(extra)
+            vocabulary = Vocabulary(extra, stand_ins)
             made = RestrictedUnpickler(source, vocabulary, built).load()
             states.check_natives(vocabulary.natives, vocabulary.filled)
             return made, built

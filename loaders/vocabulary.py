@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
+from collections.abc import Mapping
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -83,8 +84,11 @@ def _is_installed(module: str) -> bool:
 class Vocabulary:
     """The names one load may use, resolved on demand; remembers which were called what."""
 
-    def __init__(self, extra: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, extra: frozenset[str] = frozenset(), stand_ins: Mapping[str, type] | None = None
+    ) -> None:
         self._extra = extra
+        self._stand_ins = stand_ins or {}  # name -> a mere holder of what it was filled with
         self._found: dict[tuple[str, str], Any] = {}
         self.classes = dict(_MADE)  # id -> name; the objects live on in their modules
         self.makeable: set[int] = set()
@@ -112,6 +116,8 @@ class Vocabulary:
             raise LoadError(f"the pickle asks for the dotted name '{printable(full)}': refused")
         if full == _WRAPPER:
             return self._admit(ArrayStub, full, "new")
+        if full in self._stand_ins:
+            return self._admit(self._stand_ins[full], full, "new")
         if full in reconstruct.GUARDED:
             return self._admit(reconstruct.GUARDED[full], full, "call")
         if full in self._extra:

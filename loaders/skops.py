@@ -1,0 +1,62 @@
+"""The loader of scikit-learn models saved with skops: ``.skops``.
+
+A file is a zip of a schema and arrays. What the schema may name is what a pickle may name
+(``loaders.skops_audit``), not what skops would trust; the rest is scikit-learn's, so the model is
+checked and served as an unpickled one is.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from loaders.base import LoadError, LoadOptions
+from loaders.checks import check_built
+from loaders.contents import require_model
+from loaders.estimator import EstimatorModel
+from loaders.parts import parts
+from loaders.skops_zip import check_zip
+from loaders.unpickle import first_line
+
+
+class SkopsLoader:
+    """Loads ``.skops``."""
+
+    format = "skops"
+
+    def recognises(self, path: Path, head: bytes) -> bool:
+        return head.startswith(b"PK\x03\x04") and path.suffix.lower() == ".skops"
+
+    def load(self, path: Path, options: LoadOptions) -> EstimatorModel:
+        check_zip(path)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of other versions of scikit-learn
+                return _model(path, options)
+        except (LoadError, MemoryError):
+            raise
+        except Exception as error:
+            raise LoadError(f"the skops file can't be loaded: {first_line(error)}") from error
+
+
+def _model(path: Path, options: LoadOptions) -> EstimatorModel:
+    estimator = _trusted(path) if options.trusted else _restricted(path, options.allow_globals)
+    require_model(estimator)
+    model = EstimatorModel(estimator, options)
+    model.format = "skops"
+    return model
+
+
+def _trusted(path: Path) -> Any:
+    import skops.io  # by the first skops file
+
+    return skops.io.load(path, trusted=skops.io.get_untrusted_types(file=path))
+
+
+def _restricted(path: Path, extra: frozenset[str]) -> Any:
+    from loaders.skops_audit import construct  # brings skops, half a second the first time
+
+    estimator = construct(path, extra)
+    check_built(parts(estimator))
+    return estimator
