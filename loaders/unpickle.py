@@ -25,6 +25,7 @@ from loaders.source import BROKEN, Source, open_source
 from loaders.vocabulary import ArrayStub, Vocabulary, printable
 
 _READ_BYTES: Final = 1 << 24
+_MAX_MARKS: Final = 10_000
 _FILLED: Final[dict[str, Callable[[Any, Any], None]]] = {
     "numpy.random.mtrand": states.build_random,
     "numpy.random._generator": states.build_random,
@@ -189,6 +190,11 @@ class RestrictedUnpickler(_Machine):  # type: ignore[misc]
 
     # Sizes
 
+    def load_mark(self) -> None:
+        super().load_mark()
+        if len(self.metastack) > _MAX_MARKS:
+            raise LoadError("the pickle is nested too deep")
+
     def load_bytearray8(self) -> None:
         (size,) = unpack("<Q", self.read(8))
         self._source.check(size)  # before it is allocated and zeroed
@@ -266,6 +272,7 @@ _guard(_M.load_additems, pickle.ADDITEMS)
 _guard(_M.load_dict, pickle.DICT)
 _guard(_M.load_frozenset, pickle.FROZENSET)
 _guard(_M.load_bytearray8, pickle.BYTEARRAY8)
+_guard(_M.load_mark, pickle.MARK)
 
 
 def load_restricted(

@@ -14,6 +14,7 @@ import os
 import socket
 import time
 from collections.abc import AsyncIterator, Mapping
+from typing import Final
 
 import uvloop
 
@@ -59,6 +60,10 @@ def serve(settings: Settings) -> int:
         sink.close()
 
 
+_TRANSIENT_BYTES: Final = 512 << 20
+"""What a worker may take above the whole memory budget while a model is loaded or asked."""
+
+
 async def _run(settings: Settings, sock: socket.socket, sink: LogSink) -> int:
     return await Application(settings, sink).run(sock, AccessLog(settings, sink))
 
@@ -76,6 +81,7 @@ class Application:
             options=FleetOptions(
                 environ=os.environ,
                 threads=min(4, max(2, settings.workers)),
+                memory_bytes=settings.memory_budget_bytes + _TRANSIENT_BYTES,
                 log_format=settings.log_format,
                 log_level=settings.log_level,
             ),

@@ -68,6 +68,7 @@ class FleetOptions:
     environ: Mapping[str, str]  # the front's own; workers get it without what is secret
     threads: int = 2  # that run batches, in each worker
     max_rows: int = 1024  # of one call to a model
+    memory_bytes: int | None = None  # a worker may take beyond its start; None: the kernel decides
     log_format: str = "json"
     log_level: str = "info"
     runtime: str = "mms.worker.runtime"  # module: load_model, run_batch, preload_modules

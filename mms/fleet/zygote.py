@@ -142,6 +142,7 @@ def _spawn(options: FleetOptions, control_fd: int) -> subprocess.Popen[bytes]:
         "preload": None if options.preload is None else list(options.preload),
         "threads": options.threads,
         "max_rows": options.max_rows,
+        "memory_bytes": options.memory_bytes,
         "log_format": options.log_format,
         "log_level": options.log_level,
     }

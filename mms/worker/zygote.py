@@ -14,6 +14,7 @@ import gc
 import json
 import logging
 import os
+import resource
 import select
 import signal
 import socket
@@ -45,6 +46,7 @@ class Config:
     preload: list[str] | None  # None: what the runtime says
     threads: int
     max_rows: int
+    memory_bytes: int | None = None  # a worker may take beyond what it begins with
     log_format: str = "json"
     log_level: str = "info"
 
@@ -121,6 +123,8 @@ class Zygote:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for end in (self._control, self._wake, self._wakes):
             end.close()
+        if self._config.memory_bytes is not None:
+            _bound_memory(self._config.memory_bytes)
         sock, page = socket.socket(fileno=sock_fd), StatusPage.attach(page_fd)
         threads, max_rows = self._config.threads, self._config.max_rows
         run(sock, page, self._runtime, threads=threads, max_rows=max_rows)
@@ -135,6 +139,18 @@ class Zygote:
     def _tell(self, what: int, worker_id: int, argument: int) -> None:
         with contextlib.suppress(BrokenPipeError):  # the front is gone; serve() sees it next
             self._control.send(wire.control(what, worker_id, argument))
+
+
+def _bound_memory(more: int) -> None:
+    """Let this process take ``more`` bytes and no further: what it asks for then is MemoryError.
+
+    Counts what may be written, as the kernel does for RLIMIT_DATA, and not files or mere addresses.
+    """
+    pages = int(Path("/proc/self/statm").read_text().split()[5])
+    limit = pages * os.sysconf("SC_PAGE_SIZE") + more
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if hard == resource.RLIM_INFINITY or limit < hard:
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
 
 
 def _wake_up_only(number: int, frame: object) -> None:
