@@ -57,6 +57,8 @@ class LoadOptions:
 
     trusted: bool = False  # full unpickler, own code may run
     allow_globals: frozenset[str] = frozenset()  # further exact names, "pkg.mod:Name"
+    program: str = "inference.py"  # the script in code/, where the artifact has one
+    shared_code: str = ""  # a folder of this machine with a script for all that have none
     method: str | None = None  # default method
     batchable: bool | None = None  # None: the loader decides
     options: Mapping[str, Any] = field(default_factory=dict)  # the loader's own
@@ -157,6 +159,16 @@ class Model(Protocol):
 
     def run(self, method: str, batch: Batch) -> Outputs:
         """Predict; raises InputError where the values are refused, MemoryError, or anything."""
+        ...
+
+
+class ScriptModel(Model, Protocol):
+    """A model whose own script answers, from the body as it came; told by having ``answer_raw``."""
+
+    def answer_raw(
+        self, body: bytes | str, content_type: str, accept: str, headers: Mapping[str, str]
+    ) -> tuple[bytes, str]:
+        """The body and the content type of the answer; ``body`` is str for JSON and CSV."""
         ...
 
 

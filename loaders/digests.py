@@ -19,11 +19,11 @@ from loaders.manifest import NAME as MANIFEST
 _BLOCK: Final = 1 << 20
 
 
-def verify(folder: Path, digests: Mapping[str, str], model: PurePosixPath) -> None:
+def verify(folder: Path, digests: Mapping[str, str], model: PurePosixPath | None) -> None:
     """Hold the files of ``folder`` against ``digests``, SHA-256 in hex by path.
 
-    ``model`` is the file that will be loaded. Hidden files are passed over: they are left out of
-    what is unpacked, and never loaded.
+    ``model`` is the file that will be loaded, ``None`` where that is none of the folder's. Hidden
+    files are passed over: they are left out of what is unpacked, and never loaded.
     """
     if not digests:
         return
@@ -40,7 +40,7 @@ def verify(folder: Path, digests: Mapping[str, str], model: PurePosixPath) -> No
             known[file] = _sha256(real)
         if known[file] != wanted.lower():
             raise LoadError(f"{MANIFEST}: '{path}' has another SHA-256 than the manifest says")
-    if _identity(folder / model) not in known:
+    if model is not None and _identity(folder / model) not in known:
         raise LoadError(f"{MANIFEST}: the model file '{model}' is not in 'files'")
 
 

@@ -50,6 +50,7 @@ class EstimatorModel:
         self._versions = versions
         bound_threads(estimator)
         _require_frames(estimator)
+        self.estimator = estimator
         self.methods = _methods(estimator, options.method)
         is_given = options.batchable is not None
         self.batchable = bool(options.batchable) if is_given else is_row_wise(estimator)

@@ -2,7 +2,8 @@
 
 Walks the folder within bounds, leaves out what operating systems put beside models, and asks the
 loaders by content which file is one. None, several and unknown ones are ``LoadError``s that name
-what is there; so is ``code/``, which is never ignored. Paths in messages are relative.
+what is there; so is ``code/`` where it may not run: it is never ignored. Paths in messages are
+relative.
 """
 
 from __future__ import annotations
@@ -52,17 +53,21 @@ _MODEL_SUFFIXES: Final = (
 
 
 def files(folder: Path) -> list[PurePosixPath]:
-    """The files that may be models, relative and sorted; raises LoadError for ``code/``."""
-    found: list[PurePosixPath] = []
-    for path in _walk(folder):
-        if "code" in path.parts[:-1]:
-            raise LoadError(
-                f"this artifact carries its own inference code ({path}), which this version "
-                "doesn't run, so it isn't served"
-            )
-        if not path.name.startswith(".") and path != PurePosixPath(MANIFEST):
-            found.append(path)
-    return sorted(found)
+    """The files that may be models, relative and sorted; none of ``code/``."""
+    return sorted(
+        path
+        for path in _walk(folder)
+        if not (is_code(path) or path.name.startswith(".") or path == PurePosixPath(MANIFEST))
+    )
+
+
+def code_files(folder: Path) -> list[PurePosixPath]:
+    """The files of SageMaker's ``code/``, wherever it is, the nearest first."""
+    return sorted(filter(is_code, _walk(folder)), key=lambda path: (path.parts.index("code"), path))
+
+
+def is_code(path: PurePosixPath) -> bool:
+    return "code" in path.parts[:-1]
 
 
 def _walk(folder: Path) -> Iterator[PurePosixPath]:

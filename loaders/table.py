@@ -2,8 +2,8 @@
 
 Names to modules, imported when first needed; the entry-point group ``mms.loaders`` adds to it
 (``name = "package.module:Class"``). :func:`load_model` does it all: manifest, finding the file,
-recognising, holding it against its digest, loading. Holds no framework and no state but the loaders
-that were imported.
+recognising, holding it against its digests and versions, its script's part. Holds no framework and
+no state but the loaders that were imported.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from loaders import sniff
 from loaders.base import Loader, LoadError, LoadOptions, Model
 from loaders.digests import verify
 from loaders.environment import demand_fit, relevant
-from loaders.folder import files, find_model, head_of, unsupported
+from loaders.folder import find_model, head_of, unsupported
+from loaders.handler_place import Script, find_script
 from loaders.manifest import Manifest, read_manifest
 from loaders.versions import versions_of
 
@@ -121,17 +122,47 @@ def load_model(folder: Path, options: LoadOptions) -> Model:
         options={**options.options, **manifest.options},
     )
     try:
-        if manifest.entry is not None:
-            path, kind = _named(folder, manifest.entry, manifest)
+        script = find_script(folder, options)
+        if script is None:
+            model = _load_file(folder, manifest, options)
         else:
-            path, kind = _found(folder, manifest)
-        verify(folder, manifest.files, path)
-        model = _matched(folder / path, kind, manifest, options)
+            model = _load_script(script, folder, manifest, options)
     except OSError as error:
         raise LoadError(f"the artifact can't be read: {error.strerror}") from error
     if manifest.signature is not None:
         model.signature = manifest.signature
     return model
+
+
+def _load_file(folder: Path, manifest: Manifest, options: LoadOptions) -> Model:
+    """The one model file, by its loader."""
+    path, kind = _model_file(folder, manifest)
+    verify(folder, manifest.files, path)
+    return _matched(folder / path, kind, manifest, options)
+
+
+def _model_file(folder: Path, manifest: Manifest) -> tuple[PurePosixPath, str]:
+    if manifest.entry is not None:
+        return _named(folder, manifest.entry, manifest)
+    return _found(folder, manifest)
+
+
+def _load_script(script: Script, folder: Path, manifest: Manifest, options: LoadOptions) -> Model:
+    """What the script makes of the folder, in the environment that its model file needs."""
+    from loaders.handler import load_script  # rarely needed
+
+    verify(folder, manifest.files, script.below(folder))
+    demand_fit(_script_needs(folder, manifest), options.env_match, options.environments)
+    return load_script(script, lambda: _load_file(folder, manifest, options))
+
+
+def _script_needs(folder: Path, manifest: Manifest) -> dict[str, str]:
+    """Versions by the manifest, and by the model file where there is just one that tells."""
+    try:
+        path, kind = _model_file(folder, manifest)
+    except LoadError:  # which files to load, and how, is the script's business
+        return dict(manifest.versions)
+    return relevant(versions_of(folder / path, manifest), kind)
 
 
 def _matched(path: Path, kind: str, manifest: Manifest, options: LoadOptions) -> Model:
@@ -153,7 +184,6 @@ def _matched(path: Path, kind: str, manifest: Manifest, options: LoadOptions) ->
 
 
 def _named(folder: Path, entry: PurePosixPath, manifest: Manifest) -> tuple[PurePosixPath, str]:
-    files(folder)  # refuses code/
     head = head_of(folder, entry)
     kind = _recognise(folder / entry, head, manifest.format)
     if kind is None:

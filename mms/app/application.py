@@ -14,6 +14,7 @@ import os
 import socket
 import time
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from typing import Final
 
 import uvloop
@@ -169,7 +170,8 @@ class Application:
         return build_app(
             self.backend,
             options,
-            spec_for=spec_for,
+            # A script of a model's own may read and write any type.
+            spec_for=partial(spec_for, any_type=self.settings.trust == "all"),
             metrics=self.metrics.render,
             observer=observer,
         )
@@ -261,6 +263,8 @@ def engine_limits(settings: Settings, interpreters: Mapping[str, Interpreter]) -
             load_timeout_s=settings.load_timeout_s,
             options={
                 "trusted": settings.trust == "all",
+                "program": settings.program,
+                "shared_code": str(settings.shared_code or ""),
                 "allow_globals": sorted(settings.allow_globals),
                 "env_match": settings.env_match,
                 "environments": {i.name: i.versions for i in interpreters.values()},

@@ -44,7 +44,7 @@ _U32: Final = 0xFFFFFFFF
 
 
 class ReplyLike(Protocol):
-    """``mms.worker.batching.Reply`` has this shape too: the worker knows no class of the fleet."""
+    """``mms.worker.replies.Reply`` has this shape too: the worker knows no class of the fleet."""
 
     @property
     def code(self) -> str: ...

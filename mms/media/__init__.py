@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 JSON: Final = "application/json"
 CSV: Final = "text/csv"
@@ -67,6 +67,11 @@ class Spec:
     ``params`` are the Content-Type's, checked, without those that say what holds anyway.
     ``charset`` is a Python codec's name. ``accept`` may be an alias, as it was asked for.
     ``coding`` is ``"gzip"`` for a body that comes so; ``max_body`` bounds what it unpacks to.
+
+    Where a model's own script may be what answers, any headers get through: then ``refusal`` is
+    the code and message of the error that they are to every other model (``content_type`` and
+    ``accept`` are "" with it), the ``raw`` ones are the headers' own texts, and ``wanted`` is the
+    plain type that a script is asked to answer with.
     """
 
     content_type: str = JSON
@@ -75,6 +80,11 @@ class Spec:
     method: str | None = None  # None: the model's default
     coding: str = ""
     max_body: int = MAX_BODY
+    refusal: tuple[str, str] | None = None
+    raw_content_type: str = ""
+    raw_accept: str = ""
+    wanted: str = ""
+    attributes: str = ""
 
     def param(self, name: str, default: str) -> str:
         for key, value in self.params:
@@ -84,26 +94,32 @@ class Spec:
 
 
 def encode_spec(spec: Spec) -> bytes:
-    fields = (
+    fields: list[Any] = [
         spec.content_type,
         spec.params,
         spec.accept,
         spec.method,
         spec.coding,
         spec.max_body,
-    )
+    ]
+    further = [spec.refusal, spec.raw_content_type, spec.raw_accept, spec.wanted, spec.attributes]
+    if any(further):
+        fields += further
     return json.dumps(fields, separators=(",", ":")).encode("ascii")
 
 
 @lru_cache(maxsize=1024)
 def decode_spec(spec: bytes) -> Spec:
     """The inverse of :func:`encode_spec`; the same object for the same bytes."""
-    content_type, params, accept, method, coding, max_body = json.loads(spec)
+    content_type, params, accept, method, coding, max_body, *further = json.loads(spec)
+    refusal, *texts = further or (None,)
     return Spec(
-        content_type=content_type,
-        params=tuple((name, value) for name, value in params),
-        accept=accept,
-        method=method,
-        coding=coding,
-        max_body=max_body,
+        content_type,
+        tuple((name, value) for name, value in params),
+        accept,
+        method,
+        coding,
+        max_body,
+        (refusal[0], refusal[1]) if refusal else None,
+        *texts,
     )

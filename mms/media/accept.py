@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mms.errors import NotAcceptable, ValidationError
+from mms.media import JSON
 from mms.media.syntax import TYPE, parameters, shown
 
 _SEPARATOR = re.compile(r"[ \t,]*+")
@@ -60,6 +61,20 @@ def negotiate(
             f"send Accept with one of {', '.join(offered)}"
         )
     return best[1]
+
+
+def wanted(accept: str, default_accept: str) -> str:
+    """The plain type that is most welcome, whether or not the table has it.
+
+    The default where that is none by name, or where the header can't be read.
+    """
+    default = default_accept.partition(";")[0].strip().lower() or JSON
+    try:
+        ranges = _ranges(accept)
+    except ValidationError:
+        return default
+    best = max(ranges, key=lambda r: (r.q, r.specificity, -r.place), default=None)
+    return best.name if best and best.q > 0 and best.specificity == 2 else default
 
 
 def _rank(name: str, ranges: list[_Range]) -> tuple[float, int, int] | None:

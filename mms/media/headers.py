@@ -6,13 +6,17 @@ one of ``ValidationError``, ``UnsupportedMediaType``, ``NotAcceptable``. Never t
 
 from __future__ import annotations
 
+from dataclasses import replace
 from encodings.aliases import aliases
 from functools import lru_cache
+from typing import Final
 
-from mms.errors import UnsupportedMediaType, ValidationError
-from mms.media import ALIASES, JSON, MAX_BODY, METHODS, TYPES, Spec, encode_spec
-from mms.media.accept import negotiate
+from mms.errors import MmsError, UnsupportedMediaType, ValidationError
+from mms.media import ALIASES, JSON, MAX_BODY, METHODS, TYPES, Spec, decode_spec, encode_spec
+from mms.media.accept import negotiate, wanted
 from mms.media.syntax import TYPE, parameters, shown, text_of
+
+ATTRIBUTES: Final = "X-Amzn-SageMaker-Custom-Attributes"
 
 
 def spec_for(
@@ -23,12 +27,19 @@ def spec_for(
     *,
     coding: str = "",
     max_body: int = MAX_BODY,
+    any_type: bool = False,
 ) -> bytes:
     """The spec for a request's headers, each ``None`` where the request has none.
 
     ``default_accept`` is the type of an answer to a client that takes anything; "" is JSON.
-    ``coding`` is that of the body ("" or "gzip"), ``max_body`` what it may unpack to.
+    ``coding`` is that of the body ("" or "gzip"), ``max_body`` what it may unpack to. With
+    ``any_type`` no header is refused but for its length: what is wrong with them stands in the
+    spec, for the model to refuse unless a script of its own reads them.
     """
+    if any_type:
+        return _any_spec(
+            content_type, accept, attributes, default_accept, coding=coding, max_body=max_body
+        )
     # Attributes may differ with every request (trace ids), so they have a cache of their own.
     method = asked_method(attributes) if attributes else None
     return _spec(content_type, accept, method, default_accept, coding=coding, max_body=max_body)
@@ -60,13 +71,45 @@ _OFFERED = tuple(TYPES)
 _ALSO = tuple(ALIASES)
 
 
+@lru_cache(maxsize=1024)
+def _any_spec(
+    content_type: bytes | None,
+    accept: bytes | None,
+    attributes: bytes | None,
+    default_accept: str,
+    *,
+    coding: str,
+    max_body: int,
+) -> bytes:
+    refusal = None
+    try:
+        known = decode_spec(
+            spec_for(
+                content_type, accept, attributes, default_accept, coding=coding, max_body=max_body
+            )
+        )
+    except MmsError as error:
+        refusal = error.code, error.message
+        known = Spec(content_type="", accept="", coding=coding, max_body=max_body)
+    raw_accept = text_of("Accept", accept)
+    spec = replace(
+        known,
+        refusal=refusal,
+        raw_content_type=text_of("Content-Type", content_type),
+        raw_accept=raw_accept,
+        wanted=wanted(raw_accept, default_accept),
+        attributes=text_of(ATTRIBUTES, attributes),
+    )
+    return encode_spec(spec)
+
+
 # --- Custom attributes ---
 
 
 @lru_cache(maxsize=256)
 def asked_method(attributes: bytes) -> str | None:
     """The ``method=`` among the caller's own attributes, which are nobody else's business."""
-    text = text_of("X-Amzn-SageMaker-Custom-Attributes", attributes)
+    text = text_of(ATTRIBUTES, attributes)
     if "method" not in text:
         return None
     pairs = (pair.partition("=") for pair in text.split(","))

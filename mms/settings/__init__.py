@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mms.redaction import is_secret_name, redact
+from mms.settings import script
+from mms.settings.errors import SettingError, shown_value
 from mms.settings.host import Host
 from mms.settings.kinds import FOLDER, MEDIA, Kind, count
 from mms.settings.quantity import Share, parse_count
@@ -30,15 +31,6 @@ __all__ = [
 ]
 
 Mode = Literal["self", "multi", "single"]
-
-
-class SettingError(Exception):
-    """A setting that can't be used: its name as given, its value, and what would do."""
-
-    def __init__(self, name: str, value: str | None, allowed: str) -> None:
-        self.name, self.value, self.allowed = name, value, allowed
-        given = name if value is None else f"{name}={_shown(name, value)}"
-        super().__init__(f"{given}: {allowed}")
 
 
 class StartError(Exception):
@@ -81,6 +73,8 @@ class Settings:
     echo_attributes: bool
     default_accept: str
     model_dir: Path  # SageMaker's single-model folder
+    program: str  # the script in code/
+    shared_code: Path | None  # a folder with a script for every model that has none of its own
 
 
 def load_settings(
@@ -95,13 +89,17 @@ def load_settings(
         name, text, kind = given.get(setting.variable, ("", setting.default, setting.kind))
         values[setting.name] = None if text is None else _parse(name, text, kind)
     _fill(values, environ, host)
+    mode, base = _mode(values, environ), _base_dir(environ)
+    program = script.program(environ)
     settings = Settings(
         **values,
-        mode=_mode(values, environ),
+        mode=mode,
         default_accept=_accept(environ),
-        model_dir=_model_dir(environ),
+        model_dir=base / "model",
+        program=program,
+        shared_code=script.shared_code(environ, mode, base, program, trust=values["trust"]),
     )
-    shown = {v: f"{name}={_shown(name, text)}" for v, (name, text, _) in given.items()}
+    shown = {v: f"{name}={shown_value(name, text)}" for v, (name, text, _) in given.items()}
     _check(settings, shown, host)
     return settings
 
@@ -180,11 +178,11 @@ def _cache_dir(environ: Mapping[str, str]) -> Path:
     return Path("/tmp/mms")  # noqa: S108 - the one folder that a read-only container can write
 
 
-def _model_dir(environ: Mapping[str, str]) -> Path:
+def _base_dir(environ: Mapping[str, str]) -> Path:
     name = "SAGEMAKER_BASE_DIR"
     base = _parse(name, environ.get(name) or "/opt/ml", FOLDER)
     assert isinstance(base, Path)
-    return base / "model"
+    return base
 
 
 def _mode(values: Mapping[str, Any], environ: Mapping[str, str]) -> Mode:
@@ -227,10 +225,3 @@ def _refuse_unknown(environ: Mapping[str, str]) -> None:
             near = difflib.get_close_matches(name, _DEFAULTS, n=1, cutoff=0.75)
             hint = f"did you mean {near[0]}?" if near else "see mms serve --help"
             raise SettingError(name, environ[name], f"no such setting; {hint}")
-
-
-def _shown(name: str, value: str) -> str:
-    """A value as a short printable word for an error line, without secrets."""
-    value = "[redacted]" if is_secret_name(name) else redact(value)
-    value = value if value.isprintable() else ascii(value)
-    return value if len(value) <= 80 else value[:77] + "..."

@@ -9,28 +9,20 @@ whatever a model does.
 from __future__ import annotations
 
 import logging
-import re
 import time
-import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 
 from loaders.base import Array, Batch, Form, InputError, Model, Outputs, concatenate
-from mms.errors import (
-    InsufficientStorage,
-    MmsError,
-    ModelError,
-    NotAcceptable,
-    ValidationError,
-)
+from mms.errors import ModelError, ValidationError, from_code
 from mms.media import Spec, decode_spec
+from mms.worker import scripts
 from mms.worker.codecs import decode, encode, may_hold, plain
-from mms.worker.codecs.values import Unwritable
+from mms.worker.replies import BatchResult, Reply, refusal, where
 
 logger = logging.getLogger("mms.worker")
 
@@ -39,20 +31,6 @@ MAX_HELD: Final = 64 << 20
 """Bytes of unpacked and decoded requests that are held at a time; what is left runs after them."""
 
 _OBJECT: Final = 64
-
-
-class Reply(NamedTuple):
-    """A request's outcome: ``code`` is "" and ``body`` the answer, or an error's and its text."""
-
-    code: str
-    content_type: bytes
-    body: bytes
-
-
-class BatchResult(NamedTuple):
-    replies: list[Reply]  # in the order of the requests
-    rows: int  # that the model was given, each counted once
-    predict_s: float  # spent in the model, second tries included
 
 
 @dataclass
@@ -93,6 +71,8 @@ def run_batch(
     Rows run together up to ``max_rows`` where the model allows it; a request of more runs alone.
     """
     _silence_warnings()
+    if scripts.has_script(model):
+        return scripts.run_scripts(model, requests)
     runner = _Runner(model)
     replies: dict[int, Reply] = {}
     works: list[_Work] = []
@@ -142,9 +122,11 @@ def _may_hold(spec: bytes, body: bytes) -> int:
 def _prepare(model: Model, index: int, spec_bytes: bytes, body: bytes) -> _Work | Reply:
     try:
         spec = decode_spec(spec_bytes)
+        if spec.refusal is not None:
+            raise from_code(*spec.refusal)  # noqa: TRY301 - one place makes replies of errors
         method = spec.method or model.methods[0]
         if method not in model.methods:
-            raise ValidationError(  # noqa: TRY301 - one place makes replies of errors
+            raise ValidationError(  # noqa: TRY301 - the same
                 f"this model has no method {method}: it has {', '.join(model.methods)}"
             )
         body = plain(body, spec)
@@ -155,7 +137,7 @@ def _prepare(model: Model, index: int, spec_bytes: bytes, body: bytes) -> _Work 
         if batch.rows < 1:
             raise InputError("there are no rows: send at least one")  # noqa: TRY301 - the same
     except BaseException as error:  # noqa: BLE001 - a model's code may raise anything
-        return _refusal(error, model)
+        return refusal(error, model.format)
     held = max(len(body), _size(batch))
     return _Work(index=index, spec=spec, form=payload.form, method=method, batch=batch, held=held)
 
@@ -191,9 +173,9 @@ def _answer(runner: _Runner, group: list[_Work]) -> Iterator[tuple[int, Reply]]:
         outputs = runner.run(group[0].method, [work.batch for work in group])
     except BaseException as error:  # noqa: BLE001 - a model's code may raise anything
         if len(group) == 1:
-            yield group[0].index, _refusal(error, runner.model)
+            yield group[0].index, refusal(error, runner.model.format)
             return
-        fields = {"error": type(error).__name__, "where": _where(error)}
+        fields = {"error": type(error).__name__, "where": where(error)}
         logger.debug("batch failed, running its requests one by one", extra=fields)
     else:
         for work, output in zip(group, outputs):
@@ -207,7 +189,7 @@ def _written(outputs: Outputs, work: _Work, model: Model) -> Reply:
     try:
         content_type, body = encode(outputs, work.form, work.spec)
     except BaseException as error:  # noqa: BLE001 - outputs may hold objects of a model's code
-        return _refusal(error, model)
+        return refusal(error, model.format)
     return Reply("", content_type, body)
 
 
@@ -255,58 +237,3 @@ def _check_rows(arrays: dict[str, Array], rows: int) -> None:
         if array.ndim == 0 or len(array) != rows:
             given = len(array) if array.ndim else "one value without rows"
             raise ModelError(f"the model gave {given} for {rows} rows in its output {name!r}")
-
-
-# --- Errors ---
-
-MAX_MESSAGE = 1000
-
-
-def _refusal(error: BaseException, model: Model) -> Reply:
-    """The reply to a request that failed; what is a model's fault is logged.
-
-    Without the error's text, which may quote the request's body: the caller gets that.
-    """
-    code, message = _code_and_message(error)
-    if code in {ModelError.code, InsufficientStorage.code}:
-        fields = {"error": type(error).__name__, "where": _where(error)}
-        logger.warning("model failed", extra={"model_format": model.format, **fields})
-    return Reply(code, b"text/plain", message[:MAX_MESSAGE].encode("utf-8", "replace"))
-
-
-def _code_and_message(error: BaseException) -> tuple[str, str]:
-    if isinstance(error, InputError):
-        return ValidationError.code, str(error)
-    if isinstance(error, MmsError):
-        return error.code, error.message
-    if isinstance(error, Unwritable):
-        return NotAcceptable.code, str(error)
-    if isinstance(error, MemoryError):
-        return InsufficientStorage.code, "not enough memory to answer this request"
-    return ModelError.code, _describe(error)
-
-
-_FRAMES = 5
-
-
-def _where(error: BaseException) -> str:
-    """Where it was raised, the innermost call first: functions, files and lines."""
-    frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    return " < ".join(
-        f"{code.co_name} ({PurePath(code.co_filename).name}:{line})"
-        for code, line in frames[: -_FRAMES - 1 : -1]
-    )
-
-
-# Folders in front of a file's name, in quotes (they may hold blanks) or bare.
-_FOLDERS = re.compile(r"""(?<=["'])/[^"'\n]*/|(?<![\w./:])/(?:[^\s/"',:;()]+/)+""")
-
-
-def _describe(error: BaseException) -> str:
-    """Type and first line of a foreign error, without the folders of this machine."""
-    try:
-        lines = str(error).strip().splitlines()
-    except Exception:  # noqa: BLE001 - __str__ may be a model's code too
-        lines = []
-    name = type(error).__name__
-    return f"{name}: {_FOLDERS.sub('.../', lines[0][:10_000])}" if lines else name

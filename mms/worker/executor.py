@@ -44,12 +44,13 @@ class RunBatch(Protocol):
 class _Line:
     """A loaded model and the batches that wait for it."""
 
-    __slots__ = ("busy", "model", "run_s", "waiting")
+    __slots__ = ("busy", "may_block", "model", "run_s", "waiting")
 
     def __init__(self, model: Any) -> None:
         self.model = model
         self.waiting: deque[tuple[int, list[tuple[bytes, bytes]]]] = deque()
         self.busy = False  # a thread has it, or it stands in the queue for one
+        self.may_block = hasattr(model, "answer_raw")  # a script of its own: never quick
         self.run_s = 1.0  # average; not quick until it has shown to be
 
 
@@ -98,7 +99,8 @@ class Executor:
             self._refuse(batch_id, len(requests), "the model isn't loaded in this worker")
             return
         with self._lock:
-            quick = not line.busy and line.run_s < INLINE_S and len(payload) <= INLINE_BYTES
+            quick = line.run_s < INLINE_S and len(payload) <= INLINE_BYTES
+            quick = quick and not line.busy and not line.may_block
             if not quick:
                 line.waiting.append((batch_id, requests))
                 if line.busy:

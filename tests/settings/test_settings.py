@@ -74,12 +74,14 @@ def test_defaults_are_the_documented_ones() -> None:
         echo_attributes=False,
         default_accept="application/json",
         model_dir=Path("/opt/ml/model"),
+        program="inference.py",
+        shared_code=None,
     )
 
 
 def test_a_row_for_every_field() -> None:
     """Table and dataclass name the same settings, once each."""
-    derived = {"mode", "default_accept", "model_dir"}
+    derived = {"mode", "default_accept", "model_dir", "program", "shared_code"}
     assert sorted(s.name for s in SETTINGS) == sorted(
         {f.name for f in dataclasses.fields(Settings)} - derived
     )

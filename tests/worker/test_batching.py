@@ -21,7 +21,8 @@ from sklearn.ensemble import RandomForestClassifier
 
 from loaders.base import Batch, InputError, Outputs, Payload, Signature
 from mms.media.headers import spec_for
-from mms.worker.batching import MAX_MESSAGE, Reply, run_batch
+from mms.worker.batching import run_batch
+from mms.worker.replies import MAX_MESSAGE, Reply
 
 JSON = spec_for(None, None, None, "")
 PROBA = spec_for(None, None, b"method=predict_proba", "")

@@ -19,7 +19,8 @@ from sklearn.preprocessing import FunctionTransformer
 from loaders.base import LoadOptions, Model
 from loaders.onnx import OnnxLoader
 from mms.media.headers import spec_for
-from mms.worker.batching import Reply, run_batch
+from mms.worker.batching import run_batch
+from mms.worker.replies import Reply
 from tests.loaders.support import served
 from tests.support.bodies import CSV, FORMATS, NPY, NPZ, Table, array_of, body_of, table_of
 
