@@ -113,6 +113,8 @@ def _fits(given: Version, operator: str, text: str) -> bool:
     if operator in {"==", "!="}:
         same = given.key == wanted.key and (not wanted.local or given.local == wanted.local)
         return same == (operator == "==")
+    if wanted.local:  # an order among local versions is nothing one can ask for
+        raise ValueError(text)
     if operator == "~=":
         if len(wanted.release) < 2:
             raise ValueError(text)
