@@ -130,8 +130,9 @@ def _fits(given: Version, operator: str, text: str) -> bool:
 def _strictly(given: Version, operator: str, wanted: Version) -> bool:
     """``<`` and ``>``, which leave out what is a variant of the version itself."""
     if operator == "<":
-        is_variant = given.is_pre and not wanted.is_pre and given.key[:2] == wanted.key[:2]
-        return given.key < wanted.key and not is_variant
+        epoch, release, _, post, _ = wanted.key
+        first = (epoch, release, _HIGH if wanted.is_post else _LOW, post, (0, 0))
+        return given.key < (wanted.key if wanted.is_pre else first)
     is_variant = given.is_post and not wanted.is_post and given.key[:3] == wanted.key[:3]
     return given.key > wanted.key and not is_variant
 

@@ -23,7 +23,7 @@ def artifact(folder: Path, files: Mapping[str, str | bytes]) -> Path:
     return folder
 
 
-def loaded(folder: Path, files: Mapping[str, str | bytes], **options: Any) -> ScriptModel:
+def loaded(folder: Path, files: Mapping[str, Any], **options: Any) -> ScriptModel:
     """The model of an artifact with these files, in a trusted prefix."""
     artifact(folder, files)
     model = load_model(folder, LoadOptions(trusted=True, **options))
