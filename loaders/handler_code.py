@@ -30,6 +30,7 @@ from types import CodeType, ModuleType
 from typing import Any, Final, NamedTuple
 
 from loaders import handler_doors as doors
+from loaders import handler_toolkit as toolkit
 from loaders.base import LoadError
 
 PREFIX: Final = "mms_code_"
@@ -161,6 +162,8 @@ class ModelCode:
             return sys.modules[f"{self.name}.{root}"]
         if root != "__main__" and isinstance(sys.modules.get(root), doors.Door):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        if root in toolkit.ROOTS:
+            toolkit.provide(root)
         return builtins.__import__(name, globals, locals, fromlist or ())
 
     def adopt_paths(self) -> None:

@@ -40,7 +40,7 @@ def home(
         yield made
 
 
-def put(home: World, target: str, files: Mapping[str, str | bytes]) -> str:
+def put(home: World, target: str, files: Mapping[str, Any]) -> str:
     """An archive of these files; its target."""
     content = {n: f.encode() if isinstance(f, str) else f for n, f in files.items()}
     home.put(target, tar_of(content))
@@ -305,7 +305,7 @@ def test_an_untrusted_prefix_runs_nothing(
 # --- SageMaker's containers ---
 
 
-def unpacked(folder: Path, files: Mapping[str, str | bytes]) -> Path:
+def unpacked(folder: Path, files: Mapping[str, Any]) -> Path:
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mms.errors import NotAcceptable
-from mms.media.accept import negotiate
+from mms.media.accept import negotiate, wanted
 
 OFFERED = ("application/json", "text/csv", "application/x-npy")
 
@@ -50,3 +50,23 @@ def test_a_wildcard_is_answered_by_the_default_it_covers_else_by_what_is_offered
     assert negotiate("*/*;q=0.1", OFFERED, "") == "application/json"
     with pytest.raises(NotAcceptable, match="application/json, text/csv, application/x-npy"):
         negotiate("image/png", OFFERED, "")
+
+
+@pytest.mark.parametrize(
+    ("accept", "default", "best"),
+    [
+        ("", "", "application/json"),
+        ("", "Text/CSV; charset=utf-8", "text/csv"),
+        ("*/*", "text/csv", "text/csv"),
+        ("image/PNG", "text/csv", "image/png"),
+        ("image/png;q=0.1, image/webp;q=0.5, */*;q=0.2", "text/csv", "image/webp"),
+        ("image/png;q=0.1, */*", "text/csv", "text/csv"),
+        ("image/png, image/webp", "text/csv", "image/png"),
+        ("image/*, */*;q=0.5", "text/csv", "text/csv"),
+        ("image/png;q=0", "text/csv", "text/csv"),
+        ("not readable", "text/csv", "text/csv"),
+    ],
+)
+def test_the_type_that_a_script_is_asked_for(accept: str, default: str, best: str) -> None:
+    """The most welcome one by name, whether or not the table has it; else the default."""
+    assert wanted(accept, default) == best

@@ -264,3 +264,60 @@ def test_the_front_pays_for_the_standard_library_only() -> None:
     code = "import sys, mms.media; print(*{m.partition('.')[0] for m in sys.modules})"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert {"numpy", "loaders", "starlette"}.isdisjoint(out.stdout.split())
+
+
+# --- Any type ---
+
+
+def any_spec(
+    content_type: bytes | None = None,
+    accept: bytes | None = None,
+    attributes: bytes | None = None,
+    default: str = "",
+) -> Spec:
+    return decode_spec(spec_for(content_type, accept, attributes, default, any_type=True))
+
+
+@pytest.mark.parametrize(
+    ("content_type", "accept", "attributes", "refusal"),
+    [
+        (b"image/png", None, None, UnsupportedMediaType),
+        (None, b"image/png", None, NotAcceptable),
+        (b"text/csv; header=maybe", None, None, ValidationError),
+        (None, b"can't be read", None, ValidationError),
+        (None, None, b"method=own", ValidationError),
+    ],
+)
+def test_headers_that_only_a_script_can_mean_get_through(
+    content_type: bytes | None,
+    accept: bytes | None,
+    attributes: bytes | None,
+    refusal: type[UnsupportedMediaType | NotAcceptable | ValidationError],
+) -> None:
+    """With the very error that they are to all other models."""
+    got = any_spec(content_type, accept, attributes)
+    with pytest.raises(refusal) as caught:
+        spec(content_type, accept, attributes)
+    assert got.refusal == (caught.value.code, caught.value.message)
+    assert (got.content_type, got.accept) == ("", "")
+    texts = (got.raw_content_type, got.raw_accept, got.attributes)
+    assert texts == tuple((t or b"").decode() for t in (content_type, accept, attributes))
+
+
+def test_usual_headers_say_the_same_and_themselves() -> None:
+    """What a model without a script goes by isn't changed by those with one."""
+    got = any_spec(b"text/csv; charset=latin1", b"text/*", b"x=1,method=transform")
+    known = spec(b"text/csv; charset=latin1", b"text/*", b"x=1,method=transform")
+    for name in ("content_type", "params", "accept", "method", "coding", "max_body"):
+        assert getattr(got, name) == getattr(known, name)
+    assert got.refusal is None
+    assert got.raw_content_type == "text/csv; charset=latin1"
+    assert got.wanted == "application/json"
+
+
+def test_headers_without_end_are_refused_for_scripts_too() -> None:
+    for position in range(3):
+        given: list[bytes | None] = [None] * 3
+        given[position] = b"a/b;" + b"x" * 1024
+        with pytest.raises(ValidationError, match="characters long"):
+            any_spec(given[0], given[1], given[2])

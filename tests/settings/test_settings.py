@@ -347,3 +347,52 @@ def test_the_readme_table_is_printed_by_the_module() -> None:
     for setting, row in zip(SETTINGS, rows, strict=True):
         assert row.startswith(f"| `{setting.variable}` | `{setting.flag}` | {setting.default_text}")
         assert row.replace(r"\|", "").count("|") == 5
+
+
+# --- Scripts ---
+
+
+@pytest.mark.parametrize(
+    ("given", "program"),
+    [
+        ("", "inference.py"),
+        ("serve.py", "serve.py"),
+        ("serve", "serve.py"),
+        ("./src/serve.py", "src/serve.py"),
+    ],
+)
+def test_the_program_is_a_file_in_code(given: str, program: str) -> None:
+    """With or without its suffix, as the toolkits take it; empty is unset."""
+    assert load({"SAGEMAKER_PROGRAM": given}).program == program
+
+
+@pytest.mark.parametrize("given", ["/etc/x.py", "../x.py", "a/../x.py", "serve-it.py", "a b.py"])
+def test_a_program_elsewhere_is_refused(given: str) -> None:
+    assert "must be a Python file in code/" in refusal({"SAGEMAKER_PROGRAM": given})
+
+
+def test_a_script_for_all_models(tmp_path: Path) -> None:
+    """A folder of this machine, by name; in the multi-model container also where AWS's look."""
+    folder = tmp_path / "models" / "code"
+    folder.mkdir(parents=True)
+    (folder / "inference.py").touch()
+    multi = {"SAGEMAKER_MULTI_MODEL": "true", "SAGEMAKER_BASE_DIR": str(tmp_path)}
+    trusted = {"MMS_TRUST": "all"}
+    assert load({"SAGEMAKER_SUBMIT_DIRECTORY": str(folder)} | trusted).shared_code == folder
+    assert load(multi | trusted).shared_code == folder
+    sdk = {"SAGEMAKER_SUBMIT_DIRECTORY": str(tmp_path / "model" / "code")}
+    assert load(multi | trusted | sdk).shared_code == folder
+    assert load(multi | trusted | {"SAGEMAKER_PROGRAM": "other.py"}).shared_code is None
+    assert load({"SAGEMAKER_BASE_DIR": str(tmp_path)} | trusted | sdk).shared_code is None
+    assert load({"MMS_MODELS": str(tmp_path)} | trusted).shared_code is None
+
+
+def test_scripts_for_all_that_can_never_run_stop_the_start(tmp_path: Path) -> None:
+    """Each line says what to do about it."""
+    name = "SAGEMAKER_SUBMIT_DIRECTORY"
+    assert "nothing is fetched" in refusal({name: "s3://bucket/sourcedir.tar.gz"})
+    assert "must be an absolute path" in refusal({name: "code"})
+    assert "there is no such folder" in refusal({name: str(tmp_path / "none")})
+    assert "has no inference.py: set SAGEMAKER_PROGRAM" in refusal({name: str(tmp_path)})
+    (tmp_path / "inference.py").touch()
+    assert "set MMS_TRUST=all" in refusal({name: str(tmp_path)})
