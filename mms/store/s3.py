@@ -22,6 +22,7 @@ from mms.errors import ModelNotFound, StoreUnavailable, ValidationError
 from mms.store.base import Denied, Listed, NotModified, StoreRefused, StoreStats
 from mms.store.members import read_ahead
 from mms.store.ranges import Checksum, Plan, S3Stream, windowed
+from mms.store.s3_answers import WholeAnswers
 from mms.store.s3_problems import CHANGED, client_problem, problem
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class S3Store:
         self._page_keys = page_keys
         self._threads = ThreadPoolExecutor(connections * (window - 1), "mms-ranges")
         self._is_closed = False
+        self._whole_answers = WholeAnswers(lambda: self._is_closed)
         self._client_lock = threading.Lock()
         self._made: S3Client | None = None
         self._stats_lock = threading.Lock()
@@ -185,7 +187,7 @@ class S3Store:
         if time.monotonic() >= deadline or self._is_closed:
             raise _too_slow()
         client = self._client()
-        with self._answers(op, target):
+        with self._answers(op, target), self._whole_answers.within(deadline):
             response = client.get_object(
                 Bucket=self._bucket,
                 Key=self._prefix + target,
@@ -200,7 +202,7 @@ class S3Store:
         if time.monotonic() >= deadline or self._is_closed:
             raise _too_slow()
         client = self._client()
-        with self._answers("list", prefix):
+        with self._answers("list", prefix), self._whole_answers.within(deadline):
             page = client.list_objects_v2(
                 Bucket=self._bucket,
                 Prefix=self._prefix + prefix,
@@ -301,6 +303,7 @@ class S3Store:
         except (BotoCoreError, ValueError) as exc:
             name = type(exc).__name__ if isinstance(exc, BotoCoreError) else "ValueError"
             raise client_problem(name)[0] from exc
+        self._whole_answers.attach(client)
         client.meta.events.register("before-call.s3.GetObject", _ask_for_checksum)
         return client
 

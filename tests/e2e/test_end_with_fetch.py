@@ -27,3 +27,17 @@ def test_a_fetch_that_drips_does_not_hold_up_the_end(
         assert server.invoke("m.tar.gz", {"instances": ROW}).status == 429
         until(lambda: proxy.count("GET", "m.tar.gz"), "the artifact is asked for")
         assert server.stop(patience_s=20) == 0
+
+
+def test_a_listing_that_drips_does_not_hold_up_the_end(
+    serve: Callable[..., Server], s3_server: S3Server, bucket: Bucket, bucket_prefix: str
+) -> None:
+    """As little as a fetch; this one would take a minute."""
+    for number in range(8):
+        bucket.put(f"{bucket_prefix}m/{number}", b"x")
+    with FaultProxy(s3_server.endpoint_url) as proxy:
+        server = serve(MMS_S3_ENDPOINT_URL=proxy.endpoint_url, MMS_LOAD_WAIT="0.2s")
+        proxy.fault("rate:50", part="list-type")
+        assert server.invoke("m/", {"instances": ROW}).status == 429
+        until(lambda: proxy.count("GET", "list-type"), "the listing is asked for")
+        assert server.stop(patience_s=20) == 0

@@ -12,6 +12,7 @@ import pytest
 from mms.errors import ModelNotFound, StoreUnavailable
 from mms.store.base import Denied, Listed, StoreRefused
 from mms.store.local import LocalStore
+from mms.types import TargetModel
 from tests.store.conftest import PAGE
 
 if TYPE_CHECKING:
@@ -138,6 +139,32 @@ def test_no_page_is_asked_for_after_the_deadline(store: S3Store, fault_proxy: Fa
     with pytest.raises(StoreUnavailable, match="too slow"):
         list(store.list(deadline=time.monotonic() - 1))
     assert fault_proxy.count("GET") == 0
+
+
+@pytest.mark.parametrize("way", ["deadline", "close"])
+def test_a_listing_that_drips_is_given_up(
+    way: str, store: S3Store, bucket: Bucket, bucket_prefix: str, fault_proxy: FaultProxy
+) -> None:
+    """At the deadline or when the store is closed: boto3 itself would read on for minutes."""
+    bucket.put(bucket_prefix + "m", b"x")
+    fault_proxy.fault("rate:50")
+    began = time.monotonic()
+    if way == "close":
+        fault_proxy.before = lambda _: store.close()
+    with pytest.raises(StoreUnavailable, match=r"come to an end in time|too slow"):
+        list(store.list(deadline=began + (0.7 if way == "deadline" else 60)))
+    assert time.monotonic() - began < 10
+
+
+def test_an_error_that_drips_is_given_up(
+    store: S3Store, bucket: Bucket, bucket_prefix: str, fault_proxy: FaultProxy
+) -> None:
+    """Also of a read: an error is read as a whole too."""
+    fault_proxy.fault("rate:10")
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailable, match="come to an end in time"):
+        store.open(TargetModel("nothing"), known_etag=None, deadline=began + 0.7)
+    assert time.monotonic() - began < 10
 
 
 def test_a_folder_on_disk_lists_its_own_files_only(tmp_path: Path, deadline: float) -> None:
