@@ -169,6 +169,8 @@ def test_a_flat_array_of_as_many_numbers_as_features_is_one_row(made: World) -> 
     for target, row in (("double.onnx", [0.5, 1.5]), ("same.joblib", [0.5, 1.5])):
         answer = ask(made, target, npy_of(np.array(row)), NPY, NPY)
         assert table_of(answer.body, "float64", NPY).tolist() == [row]
+        listed = ask(made, target, json.dumps({"inputs": row}).encode(), JSON, JSON_LINES)
+        assert listed.body == b"[0.5,1.5]\n"
 
 
 @pytest.mark.parametrize("kind", ["csr", "csc", "coo"])

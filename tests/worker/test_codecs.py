@@ -35,6 +35,9 @@ LARGE = 6_000_000
         (media.CSV, b"," * LARGE),
         (media.JSON, b"[" + b"[1.25,2.5,3.75]," * (LARGE // 16) + b"[1,2,3]]"),
         (media.JSON, b"[" + b"{}," * (LARGE // 3) + b"{}]"),
+        (media.JSON_LINES, b"1\n" * (LARGE // 2)),
+        (media.JSON_LINES, b"[1.25,2.5,3.75]\n" * (LARGE // 16)),
+        (media.JSON_LINES, b"\n" * LARGE + b"1"),
     ],
 )
 def test_the_largest_body_is_read_in_a_moment(media_type: str, body: bytes) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import itertools
 import time
+import tracemalloc
 import warnings
 import zipfile
 from typing import Any
@@ -211,11 +212,26 @@ def test_what_is_unpacked_is_bounded() -> None:
 
 def test_a_lying_size_is_damage() -> None:
     """More comes out than the directory says: no more than that is unpacked."""
-    honest = zipped([("a.npy", npy(np.zeros(100_000)))], zipfile.ZIP_DEFLATED)
-    size = (800_128).to_bytes(4, "little")
+    honest = zipped([("a.npy", npy(np.zeros(10_000_000)))], zipfile.ZIP_DEFLATED)
+    size = (80_000_128).to_bytes(4, "little")
     assert honest.count(size) == 2
+    lying = honest.replace(size, (1000).to_bytes(4, "little"))
+    tracemalloc.start()
     with pytest.raises(InputError, match="damaged"):
-        read(honest.replace(size, (1000).to_bytes(4, "little")))
+        read(lying)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+def test_a_directory_elsewhere_is_refused() -> None:
+    """A zip64 file has a second end, whose sizes would be believed unread."""
+    plain = zipped([("a.npy", ONE)])
+    end = plain[-22:]
+    second = b"PK\6\7" + b"\0" * 16
+    size = int.from_bytes(end[12:16], "little") + len(second)
+    with pytest.raises(InputError, match="damaged"):
+        read(plain[:-22] + second + end[:12] + size.to_bytes(4, "little") + end[16:])
 
 
 @given(st.binary(min_size=1, max_size=30), st.integers(0, 700))

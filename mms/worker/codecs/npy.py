@@ -34,14 +34,6 @@ _ITEM = re.compile(
 _DTYPE = re.compile(r"([<>|=]?)(b1|[iu][1248]|f[248]|[US][1-9]\d{0,8})")
 
 
-def filled_array_of(body: bytes, what: str) -> Array:
-    """The same, but an array without values is refused."""
-    array = array_of(body, what)
-    if not array.size:
-        raise InputError(f"{what} is an array without values: send at least one row")
-    return array
-
-
 def array_of(body: bytes, what: str) -> Array:
     """The array that a ``.npy`` file holds; ``what`` begins every message. Raises InputError.
 
@@ -62,6 +54,14 @@ def array_of(body: bytes, what: str) -> Array:
         return np.empty(0, dtype)
     array = np.frombuffer(body, dtype, offset=start)
     return _checked(array.reshape(shape, order="F" if is_fortran else "C"), what)
+
+
+def filled_array_of(body: bytes, what: str) -> Array:
+    """The array of :func:`array_of`, but one without values is refused."""
+    array = array_of(body, what)
+    if not array.size:
+        raise InputError(f"{what} is an array without values: send at least one row")
+    return array
 
 
 def _header(body: bytes, what: str) -> tuple[str, int]:
@@ -156,11 +156,11 @@ def encode(outputs: Outputs, form: Form) -> bytes:  # noqa: ARG001 - one array i
 def bytes_of(array: Array) -> bytes:
     """The array as a ``.npy`` file; raises Unwritable where that would need a pickle."""
     out = io.BytesIO()
-    np.save(out, plain_array(array), allow_pickle=False)
+    np.save(out, _plain_array(array), allow_pickle=False)
     return out.getvalue()
 
 
-def plain_array(array: Array) -> Array:
+def _plain_array(array: Array) -> Array:
     if isinstance(array, np.ma.MaskedArray):
         if array.mask.any():
             raise _unwritable("an array with masked values")

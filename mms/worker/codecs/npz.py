@@ -45,11 +45,16 @@ def _files(body: bytes, limit: int) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(body)) as file:
             members = _members(file, limit)
-            return {name: file.read(member) for name, member in members.items()}
+            return {name: _content(file, member) for name, member in members.items()}
     except (MemoryError, InputError, PayloadTooLarge):
         raise
     except Exception:  # noqa: BLE001 - zipfile raises a dozen kinds for a damaged file
         raise InputError("the body is no .npz file, or it is damaged") from None
+
+
+def _content(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    with file.open(member) as content:  # by its size: ZipFile.read() inflates first and cuts then
+        return content.read(max(1, member.file_size))
 
 
 def _check_end(body: bytes) -> None:
@@ -58,7 +63,8 @@ def _check_end(body: bytes) -> None:
     if at < 0 or body[at : at + 4] != b"PK\5\6":
         raise InputError("the body is no .npz file: send what numpy.savez writes")
     _, disk, first, here, members, size, start, _ = _END.unpack_from(body, at)
-    if disk or first or here != members or start + size != at:
+    is_zip64 = body[at - 20 : at - 16] == b"PK\6\7"  # that would have other sizes in its place
+    if disk or first or here != members or start + size != at or is_zip64:
         raise InputError("the body is no .npz file, or it is damaged")
     if members > MAX_MEMBERS or size > _MAX_DIRECTORY:
         raise InputError(f"the body is a .npz file of more than {MAX_MEMBERS} arrays")
