@@ -1,7 +1,7 @@
 """Which names a pickle may bring up, and what for.
 
-``allowlist_data`` holds the names, generated from the installed scikit-learn and committed; this
-module reads it into one table of exact ``"module:name"`` pairs. A class that is ``new`` may be made
+``allowlist_data`` holds the names, generated from the installed scikit-learn and committed, and
+``older`` those of earlier releases; this module reads each into one table of exact ``"module:name"`` pairs. A class that is ``new`` may be made
 and filled, ``call`` means called with arguments, ``value`` only mentioned.
 """
 
@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from loaders import older
 from loaders.allowlist_data import CALL, NEW, VALUE
 
 _MOVED: Final = {  # where older versions of the libraries had the same things
+    "_loss": "sklearn._loss._loss",  # what 1.5 and later call it in pickles
     "numpy.core.": "numpy._core.",
     "scipy.sparse.csr": "scipy.sparse._csr",
     "scipy.sparse.csc": "scipy.sparse._csc",
@@ -30,6 +32,7 @@ def _read(*tables: tuple[str, str]) -> dict[str, str]:
 
 
 KINDS: Final = _read(("new", NEW), ("call", CALL), ("value", VALUE))
+OLDER: Final = _read(("new", older.NEW), ("call", older.CALL), ("value", older.VALUE))
 
 
 def current_name(module: str) -> str:

@@ -14,7 +14,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Any, Final
 
 from loaders import sniff
 from loaders.base import Loader, LoadError, LoadOptions, Model
@@ -62,7 +62,9 @@ _PRELOAD: Final = (
 
 @cache
 def _added() -> dict[str, str]:
-    return {point.name: point.value for point in entry_points(group=GROUP)}
+    found: Any = entry_points()
+    chosen = found.select(group=GROUP) if hasattr(found, "select") else found.get(GROUP, ())
+    return {point.name: point.value for point in chosen}  # a plain dict before Python 3.10
 
 
 def formats() -> tuple[str, ...]:

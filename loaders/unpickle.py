@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from loaders import states
+from loaders import older, states
 from loaders.base import LoadError
 from loaders.reconstruct import item_count, shape_of
 from loaders.source import BROKEN, Source, open_source
@@ -31,6 +31,7 @@ _FILLED: Final[dict[str, Callable[[Any, Any], None]]] = {
     "numpy.random._generator": states.build_random,
     "numpy.random._mt19937": states.build_random,
     "numpy.random._pcg64": states.build_random,
+    "sklearn._loss._loss": older.build_loss,
     "sklearn.metrics._dist_metrics": states.build_metric,
     "functools:partial": states.build_partial,
     "sklearn.tree._tree:Tree": states.build_tree,

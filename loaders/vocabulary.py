@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from loaders import allowlist, reconstruct
+from loaders import allowlist, older, reconstruct
 from loaders.base import LoadError
 
 _WRAPPER: Final = "joblib.numpy_pickle:NumpyArrayWrapper"
@@ -118,11 +118,12 @@ class Vocabulary:
             return self._admit(ArrayStub, full, "new")
         if full in self._stand_ins:
             return self._admit(self._stand_ins[full], full, "new")
-        if full in reconstruct.GUARDED:
-            return self._admit(reconstruct.GUARDED[full], full, "call")
+        guarded = reconstruct.GUARDED.get(full) or older.GUARDED.get(full)
+        if guarded is not None:
+            return self._admit(guarded, full, "call")
         if full in self._extra:
             return self._admit(_imported(module, name), full, "new call")
-        kinds = allowlist.KINDS.get(full)
+        kinds = allowlist.KINDS.get(full) or allowlist.OLDER.get(full)
         if kinds is None:
             raise refused(full)
         return self._admit(_imported(module, name), full, kinds)
