@@ -1,8 +1,9 @@
 """Which names a pickle may bring up, and what for.
 
 ``allowlist_data`` holds the names, generated from the installed scikit-learn and committed, and
-``older`` those of earlier releases; this module reads each into one table of exact ``"module:name"`` pairs. A class that is ``new`` may be made
-and filled, ``call`` means called with arguments, ``value`` only mentioned.
+``older`` those of earlier releases; this module reads each into one table of exact
+``"module:name"`` pairs. A class that is ``new`` may be made and filled, ``call`` means called with
+arguments, ``value`` only mentioned.
 """
 
 from __future__ import annotations

@@ -28,7 +28,10 @@ class InputError(Exception):
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One input or output: ``dtype`` is NumPy's name, or ``"str"``; ``None`` in shape is any."""
+    """One input or output: ``dtype`` is NumPy's name, or ``"str"``; ``None`` in shape is any.
+
+    ``"seq(float32)"`` is a list of tensors of any shapes.
+    """
 
     name: str
     dtype: str
@@ -134,12 +137,15 @@ class Outputs:
     An output that the model has no name for is named by the method.
 
     ``batched`` says that the first axis of every array is the rows of the batch (else the answer
-    can't be split, and the batch must have been of one request).
+    can't be split, and the batch must have been of one request). ``labels`` name the columns of a
+    table whose rows are objects by label wherever a format can say so, a classifier's
+    probabilities by class: as many as its last axis is long.
     """
 
     arrays: dict[str, Any]
     single: bool = True
     batched: bool = True
+    labels: dict[str, tuple[Any, ...]] = field(default_factory=dict)
 
 
 class Model(Protocol):

@@ -14,19 +14,34 @@ import numpy as np
 
 from loaders.base import Array, Batch, InputError, Payload, TensorSpec
 from loaders.cells import ONLY_A_HEADER, CellError, csv_column, is_number, objects, shown
-from loaders.tensors import tensor
+from loaders.tensors import sequence, tensor
+
+
+@dataclass
+class _Apart(Batch):
+    """Rows that run alone: their request gives values of its own to what all rows share."""
+
+    @property
+    def key(self) -> tuple[tuple[str, str, tuple[int, ...]], ...]:
+        return (("", f"{id(self)}", ()),)
 
 
 @dataclass(frozen=True)
 class Feeds:
-    """The inputs of a model."""
+    """The inputs of a model; ``defaults`` are those that may be left out."""
 
     specs: tuple[TensorSpec, ...]
+    defaults: tuple[TensorSpec, ...] = ()
+
+    @property
+    def sequences(self) -> frozenset[str]:
+        """The inputs that take a list of tensors, which has no rows."""
+        return frozenset(spec.name for spec in self.specs if _is_sequence(spec))
 
     @property
     def is_row_wise(self) -> bool:
         """Whether rows make sense: every input has a first axis."""
-        return all(spec.shape for spec in self.specs)
+        return all(spec.shape and not _is_sequence(spec) for spec in self.specs)
 
     @property
     def is_cells(self) -> bool:
@@ -85,12 +100,16 @@ class Feeds:
     def _by_input(self, tensors: dict[str, Any]) -> Batch:
         if len(self.specs) == 1 and tensors.keys() == {""}:
             tensors = {self.specs[0].name: self._bare(tensors[""])}
-        values = _by_name(tensors, None, self.specs)
+        given = tuple(spec for spec in self.defaults if spec.name in tensors)
+        specs = self.specs + given
+        values = _by_name(tensors, None, specs)
         arrays = {}
-        for spec, value in zip(self.specs, values):
-            label = _input_label(spec) if len(self.specs) > 1 else ""
-            arrays[spec.name] = tensor(value, spec, label)
-        return _batch(arrays)
+        for spec, value in zip(specs, values):
+            label = _input_label(spec) if len(specs) > 1 else ""
+            fitted = sequence if _is_sequence(spec) else tensor
+            arrays[spec.name] = fitted(value, spec, label)
+        rows = _batch({spec.name: arrays[spec.name] for spec in self.specs}).rows
+        return _Apart(rows, arrays) if given else Batch(rows, arrays)
 
     def _bare(self, value: Any) -> Any:
         """The only tensor: if it is flat and the model's are rows, one row or rows of one."""
@@ -154,6 +173,10 @@ class Feeds:
         return [columns[header.index(name)] for name in names]
 
 
+def _is_sequence(spec: TensorSpec) -> bool:
+    return spec.dtype.startswith("seq(")
+
+
 def _by_name(row: Any, r: int | None, specs: Sequence[TensorSpec]) -> list[Any]:
     """The inputs of a row (or of the request), all there and no other."""
     where = "" if r is None else f"row {r}: "
@@ -199,14 +222,3 @@ def _batch(arrays: dict[str, Array]) -> Batch:
     sizes = {len(a) for a in arrays.values() if a.ndim}
     rows = next((len(a) for a in arrays.values() if a.ndim), 1)
     return Batch(rows=max(rows, *sizes, 1) if sizes else 1, arrays=arrays)
-
-
-def sample(spec: TensorSpec, rng: np.random.Generator, rows: int, free: int) -> Array:
-    """Plausible values for an input: what a probe runs with."""
-    shape = (rows, *(free if n is None else n for n in spec.shape[1:]))
-    if spec.dtype == "str":
-        return np.full(shape, "a", dtype=object)
-    kind = np.dtype(spec.dtype)
-    if kind.kind == "f":
-        return rng.standard_normal(shape).astype(kind)
-    return rng.integers(0, 2, size=shape).astype(kind)

@@ -1,20 +1,23 @@
-"""The loader of ONNX models, run by ONNX Runtime on the CPU.
+"""The loader of ONNX models, run by ONNX Runtime on the CPU or on what the manifest names.
 
-One session a model, one thread a session: the workers are the parallelism. Whether rows of several
-requests may run together is tried at load, not believed. External data stays within the folder:
-ONNX Runtime itself refuses other paths, and a test holds it to that.
+Owns the model's life: open, try its rows, fit a request, run. What is read from its declarations is
+``onnx_ports``', the session is ``onnx_session``'s. External data stays within the folder: ONNX
+Runtime itself refuses other paths, and a test holds it to that.
 """
 
 from __future__ import annotations
 
-import math
-import re
+import os
+import stat
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from loaders import onnx_faults as faults
+from loaders import onnx_ports as ports
 from loaders import sniff
+from loaders.allocation import at_most
 from loaders.base import (
     Array,
     Batch,
@@ -24,22 +27,15 @@ from loaders.base import (
     Outputs,
     Payload,
     Signature,
-    TensorSpec,
 )
 from loaders.cells import shown
-from loaders.feeds import Feeds, sample
+from loaders.feeds import Feeds
+from loaders.onnx_probe import is_row_wise, shares_rows
+from loaders.onnx_session import SessionPlan, open_session, plan_of
 
-_TYPES: Final = {
-    "float": "float32",
-    "double": "float64",
-    "float16": "float16",
-    "bool": "bool",
-    "string": "str",
-    **{n: n for n in ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")},
-}
 _FIELD_TAGS: Final = frozenset(b"\x08\x12\x1a\x22\x28\x32\x3a\x42")  # ModelProto's fields 1 to 8
-_PROBE_VALUES: Final = 1 << 20
-_PROBE_FREE: Final = 4  # the size of a free axis that isn't the rows'
+_RATIO: Final = 50
+_FREE_BYTES: Final = 1 << 30
 
 
 class OnnxLoader:
@@ -56,28 +52,35 @@ class OnnxLoader:
         return head[0] == 0x08 and 1 <= head[1] <= 32 and head[2] in _FIELD_TAGS
 
     def load(self, path: Path, options: LoadOptions) -> OnnxModel:
+        if options.method not in {None, "predict"}:
+            raise LoadError("an ONNX model has no method but predict")
+        plan, size = plan_of(options), _artifact_bytes(path)
         try:
-            session = _session(path)
-        except MemoryError:
-            raise
-        except Exception as error:
-            if _is_out_of_memory(error):
-                raise MemoryError from error
-            raise LoadError(_why(error)) from error
-        return OnnxModel(session, options)
+            # ONNX Runtime makes texts and sparse weights as many as the file says there are.
+            with at_most(_FREE_BYTES + _RATIO * size):
+                return OnnxModel(_session(path, plan, size), options.batchable)
+        except MemoryError as error:
+            raise LoadError(
+                f"the model takes over {_RATIO} times its size to load, so it is refused"
+            ) from error
 
 
-def _session(path: Path) -> Any:
-    import onnxruntime as ort  # imported by the first ONNX model, or by the zygote
+def _artifact_bytes(path: Path) -> int:
+    """The size of the file and of what lies beside it, its external data."""
+    with os.scandir(path.parent) as entries:
+        found = [entry.stat(follow_symlinks=False) for entry in entries]
+    return sum(status.st_size for status in found if stat.S_ISREG(status.st_mode))
 
-    settings = ort.SessionOptions()
-    settings.intra_op_num_threads = 1
-    settings.inter_op_num_threads = 1
-    settings.enable_cpu_mem_arena = False
-    settings.log_severity_level = 4
-    # Else a name that ends in .ort makes it a flatbuffer, a format that isn't looked at here.
-    settings.add_session_config_entry("session.load_model_format", "ONNX")
-    return ort.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+
+def _session(path: Path, plan: SessionPlan, size: int) -> Any:
+    try:
+        return open_session(path, plan, size)
+    except MemoryError:
+        raise
+    except Exception as error:
+        if faults.is_out_of_memory(error):
+            raise MemoryError from error
+        raise LoadError(faults.why(error)) from error
 
 
 class OnnxModel:
@@ -85,72 +88,59 @@ class OnnxModel:
 
     format = "onnx"
 
-    def __init__(self, session: Any, options: LoadOptions) -> None:
+    def __init__(self, session: Any, batchable: bool | None) -> None:
         self.methods: tuple[str, ...] = ("predict",)
-        if options.method not in {None, "predict"}:
-            raise LoadError("an ONNX model has no method but predict")
         self._session = session
-        inputs = tuple(_spec(i, "input") for i in session.get_inputs())
-        self._maps = {o.name for o in session.get_outputs() if _is_map(o.type)}
-        outputs = tuple(_spec(o, "output") for o in session.get_outputs())
-        if not inputs or not outputs:
+        inputs = tuple(map(ports.input_spec, session.get_inputs()))
+        self._outputs = tuple(map(ports.output, session.get_outputs()))
+        if not inputs or not self._outputs:
             raise LoadError("the model has no inputs or no outputs, so it can't be asked anything")
-        self.signature = Signature(inputs=inputs, outputs=outputs)
-        self._feeds = Feeds(inputs)
-        self._outputs = [o.name for o in outputs]
-        self._is_alone = len(outputs) == 1
-        self.batchable = bool(options.batchable)
-        if options.batchable is None and _shares_rows(session):
-            self.batchable = self._is_row_wise()
+        self.signature = Signature(inputs=inputs, outputs=tuple(o.spec for o in self._outputs))
+        defaults = tuple(map(ports.input_spec, session.get_overridable_initializers()))
+        self._feeds = Feeds(inputs, defaults)
+        self._is_alone = len(self._outputs) == 1
+        self.batchable = bool(batchable)
+        if batchable is None and shares_rows((*session.get_inputs(), *session.get_outputs())):
+            self.batchable = is_row_wise(inputs, lambda *given: self._answers(*given).arrays)
 
     def prepare(self, payload: Payload) -> Batch:
         batch = self._feeds.fit(payload)
         if self.batchable:  # else it may be what the model wants
-            _check_rows(batch.arrays)
+            _check_rows({spec.name: batch.arrays[spec.name] for spec in self._feeds.specs})
         return batch
 
     def run(self, method: str, batch: Batch) -> Outputs:
         del method  # there is one
+        outputs = self._answers(batch.arrays)
+        is_split = all(np.ndim(a) > 0 and len(a) == batch.rows for a in outputs.arrays.values())
+        outputs.batched = is_split and all(o.kind != "sequence" for o in self._outputs)
+        return outputs
+
+    def _answers(self, arrays: dict[str, Array], run_options: Any = None) -> Outputs:
+        feeds = {
+            name: list(array) if name in self._feeds.sequences else array
+            for name, array in arrays.items()
+        }
+        outputs = Outputs(arrays={}, single=self._is_alone)
+        for output, answer in zip(self._outputs, self._run(feeds, run_options)):
+            name = output.spec.name
+            outputs.arrays[name], labels = output.converted(answer)
+            if labels:
+                outputs.labels[name] = labels
+        return outputs
+
+    def _run(self, feeds: dict[str, Any], run_options: Any) -> list[Any]:
         try:
-            answers = self._session.run(None, batch.arrays)
+            answers: list[Any] = self._session.run(None, feeds, run_options)
         except MemoryError:
             raise
         except Exception as error:
-            if _is_out_of_memory(error):
+            if faults.is_out_of_memory(error):
                 raise MemoryError from error
-            if type(error).__name__ == "InvalidArgument":
-                raise InputError(_first_line(error)) from error
-            raise
-        arrays = {
-            name: _from_maps(answer) if name in self._maps else answer
-            for name, answer in zip(self._outputs, answers)
-        }
-        is_batched = all(np.ndim(a) > 0 and len(a) == batch.rows for a in arrays.values())
-        return Outputs(arrays=arrays, single=self._is_alone, batched=is_batched)
-
-    def _is_row_wise(self) -> bool:
-        """Try it: three rows together against each alone."""
-        rng = np.random.default_rng(0)
-        specs = self._feeds.specs
-        size = sum(math.prod(n or _PROBE_FREE for n in spec.shape[1:]) for spec in specs)
-        if size > _PROBE_VALUES:
-            return False
-        arrays = {spec.name: sample(spec, rng, 3, _PROBE_FREE) for spec in specs}
-        try:
-            together = self._run_rows(arrays, slice(0, 3))
-            alone = [self._run_rows(arrays, slice(i, i + 1)) for i in range(3)]
-        except MemoryError:
-            raise
-        except Exception:  # noqa: BLE001 - values it doesn't like say nothing of its rows
-            return False
-        return all(
-            _agree(values, [one[name] for one in alone]) for name, values in together.items()
-        )
-
-    def _run_rows(self, arrays: dict[str, Array], rows: slice) -> dict[str, Any]:
-        chosen = {name: array[rows] for name, array in arrays.items()}
-        answer: dict[str, Any] = self.run("predict", Batch(rows=0, arrays=chosen)).arrays
-        return answer
+            if faults.is_bad_input(error):
+                raise InputError(faults.first_line(error)) from error
+            raise RuntimeError(faults.first_line(error)) from error
+        return answers
 
 
 def _check_rows(arrays: dict[str, Array]) -> None:
@@ -158,69 +148,3 @@ def _check_rows(arrays: dict[str, Array]) -> None:
     if len({len(array) for array in arrays.values()}) > 1:
         sizes = ", ".join(f"{shown(name)} {len(array)}" for name, array in arrays.items())
         raise InputError(f"the inputs have different numbers of rows: {sizes}")
-
-
-def _agree(together: Any, alone: list[Any]) -> bool:
-    if any(np.ndim(a) == 0 or len(a) != 1 for a in alone) or len(together) != len(alone):
-        return False
-    joined = np.concatenate(alone)
-    if joined.shape != together.shape:
-        return False
-    if together.dtype.kind == "f":
-        return bool(np.allclose(together, joined, rtol=1e-4, atol=1e-5, equal_nan=True))
-    return bool(np.array_equal(together, joined))
-
-
-def _shares_rows(session: Any) -> bool:
-    """Whether all inputs and outputs that tell have one free first axis in common."""
-    names = set()
-    for part in (*session.get_inputs(), *session.get_outputs()):
-        if _is_map(part.type):
-            continue  # a list of one map a row
-        if not part.shape or isinstance(part.shape[0], int):
-            return False
-        names.add(part.shape[0])
-    return len(names - {None}) <= 1
-
-
-def _is_map(kind: str) -> bool:
-    return re.fullmatch(r"seq\(map\((int64|string),tensor\((float|double)\)\)\)", kind) is not None
-
-
-def _spec(part: Any, side: str) -> TensorSpec:
-    if side == "output" and _is_map(part.type):
-        return TensorSpec(name=part.name, dtype="float32", shape=(None, None))
-    match = re.fullmatch(r"tensor\((\w+)\)", part.type)
-    dtype = _TYPES.get(match[1]) if match else None
-    if dtype is None:
-        raise LoadError(f"{side} '{part.name}' is {part.type}, which isn't supported here")
-    shape = tuple(n if isinstance(n, int) and n >= 0 else None for n in part.shape)
-    return TensorSpec(name=part.name, dtype=dtype, shape=shape)
-
-
-def _from_maps(maps: list[dict[Any, float]]) -> Array:
-    """A classifier's list of label-to-probability maps as a table, in the order of its labels."""
-    labels = list(maps[0]) if maps else []
-    return np.array([[row[label] for label in labels] for row in maps], dtype=np.float32)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return re.search(r"(?i)bad.?alloc|failed to allocate|out of memory", str(error)) is not None
-
-
-def _why(error: Exception) -> str:
-    """A message for callers: what is wrong with the file, without its path."""
-    text = str(error)
-    if "xternal data" in text:
-        return "the model's external data is missing, too short, or outside of the artifact"
-    if type(error).__name__ in {"InvalidProtobuf", "InvalidArgument", "NoSuchFile"}:
-        return "the ONNX file is corrupt or cut short"
-    return f"ONNX Runtime can't load the model: {_first_line(error)}"
-
-
-def _first_line(error: Exception) -> str:
-    """The first line of what ONNX Runtime says, without its codes, paths and source lines."""
-    line = (str(error).strip().splitlines() or [""])[0]
-    line = re.sub(r"\[ONNXRuntimeError\] : \d+ : \w+ : ", "", line)
-    line = re.sub(r"(Load model from )?/\S+( failed:)?", "", line)
-    return re.sub(r"\s+", " ", line).strip(" :")[:300]

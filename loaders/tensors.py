@@ -26,6 +26,17 @@ def tensor(value: Any, spec: TensorSpec, label: str = "") -> Array:
     return _cast(array, spec, label)
 
 
+def sequence(value: Any, spec: TensorSpec, label: str = "") -> Array:
+    """A list of tensors of the spec's element type, each of a shape of its own."""
+    if not isinstance(value, (list, np.ndarray)):
+        raise InputError(f"{label}{shown(value)} where a list of tensors is needed")
+    element = TensorSpec(spec.name, spec.dtype[len("seq(") : -1], ())
+    array = np.empty(len(value), dtype=object)
+    for i, part in enumerate(value):
+        array[i] = tensor(part, element, f"{label}tensor {i}: ")
+    return array
+
+
 def _from_lists(value: Any, spec: TensorSpec, label: str) -> Array:
     try:
         array = np.array(value)
@@ -81,18 +92,26 @@ def place(at: tuple[int, ...]) -> str:
 
 
 def _check_shape(array: Array, spec: TensorSpec, label: str) -> None:
-    is_fit = array.ndim == len(spec.shape) and all(
-        want in {None, have} for want, have in zip(spec.shape, array.shape)
-    )
+    if not spec.shape:  # one value, or a tensor of any shape: the runtime calls both so
+        return
+    is_fit = _is_fit(array.shape, spec.shape)
     if is_fit and array.size:
         return
     if array.ndim and not array.size:
         raise InputError(f"{label}there are no values")
+    if _is_fit(array.shape[1:], spec.shape[1:]) and array.ndim:
+        have, want = len(array), spec.shape[0]
+        rows = "1 row" if want == 1 else f"{want} rows"
+        raise InputError(f"{label}{have} rows, but the model takes exactly {rows} at a time")
     if array.ndim == len(spec.shape) == 2 and spec.shape[0] in {None, array.shape[0]}:
         have, want = array.shape[1], spec.shape[1]
         raise InputError(f"{label}row 0 has {have} values, but the model has {want} columns")
     wanted = ", ".join("any" if n is None else str(n) for n in spec.shape)
     raise InputError(f"{label}the shape is {list(array.shape)}, but the model takes [{wanted}]")
+
+
+def _is_fit(have: tuple[int, ...], want: tuple[int | None, ...]) -> bool:
+    return len(have) == len(want) and all(w in {None, h} for w, h in zip(want, have))
 
 
 def _cast(array: Array, spec: TensorSpec, label: str) -> Array:

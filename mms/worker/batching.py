@@ -12,7 +12,7 @@ import logging
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -204,16 +204,13 @@ def _split(outputs: Outputs, rows: list[int]) -> list[Outputs]:
     if not outputs.batched:
         if len(rows) > 1:
             raise ModelError("the model's answer can't be split between requests")
-        return [Outputs(arrays=arrays, single=outputs.single, batched=False)]
+        return [replace(outputs, arrays=arrays)]
     _check_rows(arrays, sum(rows))
     if len(rows) == 1:
-        return [Outputs(arrays=arrays, single=outputs.single)]
+        return [replace(outputs, arrays=arrays)]
     ends = np.cumsum(rows).tolist()
     return [
-        Outputs(
-            arrays={name: array[end - count : end] for name, array in arrays.items()},
-            single=outputs.single,
-        )
+        replace(outputs, arrays={name: array[end - count : end] for name, array in arrays.items()})
         for end, count in zip(ends, rows)
     ]
 

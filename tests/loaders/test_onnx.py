@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,60 +10,35 @@ import onnxruntime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx import TensorProto, helper, numpy_helper
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
-from loaders.base import Form, InputError, LoadError, LoadOptions, Payload, concatenate
+from loaders.base import Form, InputError, LoadOptions, Payload, concatenate
 from loaders.onnx import OnnxLoader, OnnxModel
 from loaders.sniff import HEAD_BYTES
 from tests.loaders.support import csv, rows
+from tests.support.onnx_models import (
+    I64,
+    F,
+    S,
+    Shape,
+    adder,
+    constant,
+    identity,
+    node,
+    sequence_identity,
+    with_default,
+)
+from tests.support.onnx_models import model as model_of
 
 X, Y = load_iris(return_X_y=True)
 BUNDLED = Path(onnxruntime.__file__).parent / "datasets"
-F, I64, S = TensorProto.FLOAT, TensorProto.INT64, TensorProto.STRING
-Io = tuple[str, int, list[int | str | None]]
 
 
-def _save(
-    path: Path,
-    nodes: list[Any],
-    inputs: list[Io],
-    outputs: list[Io],
-    tensors: list[Any] | None = None,
-) -> Path:
-    graph = helper.make_graph(
-        nodes,
-        "g",
-        [helper.make_tensor_value_info(*i) for i in inputs],
-        [helper.make_tensor_value_info(*o) for o in outputs],
-        tensors or [],
-    )
-    opset = helper.make_opsetid("", 17)
-    model = helper.make_model(graph, opset_imports=[opset], ir_version=9)
-    path.write_bytes(model.SerializeToString())
-    return path
-
-
-def _load(path: Path, **options: Any) -> OnnxModel:
-    return OnnxLoader().load(path, LoadOptions(**options))
-
-
-def _node(op: str, inputs: str, outputs: str, **attributes: Any) -> Any:
-    return helper.make_node(op, inputs.split(), outputs.split(), **attributes)
-
-
-def _adder(path: Path, dtype: int = F) -> OnnxModel:
-    shape: list[int | str | None] = ["N", 2]
-    return _load(
-        _save(
-            path / "m.onnx",
-            [_node("Add", "a b", "sum")],
-            [("a", dtype, shape), ("b", dtype, shape)],
-            [("sum", dtype, shape)],
-        )
-    )
+def _load(path: Path, content: bytes) -> OnnxModel:
+    (path / "m.onnx").write_bytes(content)
+    return OnnxLoader().load(path / "m.onnx", LoadOptions())
 
 
 def _iris(path: Path, zipmap: bool) -> OnnxModel:
@@ -73,8 +47,7 @@ def _iris(path: Path, zipmap: bool) -> OnnxModel:
     own = LogisticRegression(max_iter=500).fit(X, Y)
     sample = X[:1].astype(np.float32)
     onnx = to_onnx(own, sample, options={"zipmap": zipmap}, target_opset=17)
-    (path / "m.onnx").write_bytes(onnx.SerializeToString())
-    return _load(path / "m.onnx")
+    return _load(path, onnx.SerializeToString())
 
 
 def _only(arrays: dict[str, Any]) -> Any:
@@ -93,10 +66,12 @@ def _run(model: OnnxModel, payload: Payload) -> dict[str, Any]:
 def test_a_classifier_of_scikit_learn_keeps_label_and_probabilities(
     zipmap: bool, tmp_path: Path
 ) -> None:
-    """All outputs by name; maps of probabilities become a table."""
+    """All outputs by name; maps of probabilities are a table whose columns are labelled."""
     own = LogisticRegression(max_iter=500).fit(X, Y)
     model = _iris(tmp_path, zipmap)
-    label, probability = _run(model, rows(*X[::20].tolist())).values()
+    outputs = model.run("predict", model.prepare(rows(*X[::20].tolist())))
+    assert list(outputs.labels.values()) == ([(0, 1, 2)] if zipmap else [])
+    label, probability = outputs.arrays.values()
     assert label.tolist() == own.predict(X[::20]).tolist()
     assert np.allclose(probability, own.predict_proba(X[::20]), atol=1e-6)
     assert model.batchable
@@ -129,19 +104,18 @@ def test_every_form_comes_to_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["mul_1", "sigmoid", "logreg_iris"])
 def test_the_bundled_models_of_fixed_shapes_run(name: str, tmp_path: Path) -> None:
     """A fixed first axis takes exactly so many rows, and is never batched."""
-    shutil.copy(BUNDLED / f"{name}.onnx", tmp_path)
-    model = _load(tmp_path / f"{name}.onnx")
+    model = _load(tmp_path, (BUNDLED / f"{name}.onnx").read_bytes())
     (spec,) = model.signature.inputs
     values = np.ones([n or 1 for n in spec.shape]).tolist()
     assert _run(model, rows(*values))
     assert not model.batchable
-    with pytest.raises(InputError, match="the shape is"):
+    with pytest.raises(InputError, match=f"2 rows, but the model takes exactly {len(values)} rows"):
         model.prepare(rows(*values[:2]))
 
 
 def test_several_inputs_are_rows_by_name(tmp_path: Path) -> None:
     """Or whole tensors by name; missing and unknown names are said."""
-    model = _adder(tmp_path)
+    model = _load(tmp_path, adder())
     assert model.batchable
     payload = rows({"a": [1, 2], "b": [3, 4]}, {"a": [0, 0], "b": [1, 1]})
     assert _only(_run(model, payload)) == [[4, 6], [1, 1]]
@@ -163,18 +137,17 @@ def test_several_inputs_are_rows_by_name(tmp_path: Path) -> None:
 
 def test_inputs_of_one_column_each_are_a_table(tmp_path: Path) -> None:
     """What skl2onnx makes of a DataFrame: one input a column, of its kind."""
-    shape: list[int | str | None] = ["N", 1]
-    path = _save(
-        tmp_path / "m.onnx",
+    shape: Shape = ["N", 1]
+    content = model_of(
         [
-            _node("Cast", "age", "f", to=F),
-            _node("Add", "f size", "y"),
-            _node("Identity", "who", "w"),
+            node("Cast", "age", "f", to=F),
+            node("Add", "f size", "y"),
+            node("Identity", "who", "w"),
         ],
         [("age", I64, shape), ("size", F, shape), ("who", S, shape)],
         [("y", F, shape), ("w", S, shape)],
     )
-    model = _load(path)
+    model = _load(tmp_path, content)
     for payload in (
         rows([3, 0.5, "ann"]),
         rows({"who": "ann", "age": 3, "size": 0.5}),
@@ -198,13 +171,12 @@ def test_inputs_of_one_column_each_are_a_table(tmp_path: Path) -> None:
 
 def test_inputs_without_rows_come_by_name_only(tmp_path: Path) -> None:
     """A scalar beside rows can't be split into rows, so the model isn't batched."""
-    path = _save(
-        tmp_path / "m.onnx",
-        [_node("Mul", "x rate", "y")],
+    content = model_of(
+        [node("Mul", "x rate", "y")],
         [("x", F, ["N", 2]), ("rate", F, [])],
         [("y", F, ["N", 2])],
     )
-    model = _load(path)
+    model = _load(tmp_path, content)
     assert not model.batchable
     payload = Payload(form="inputs", tensors={"x": [[1, 2]], "rate": 3})
     assert _only(_run(model, payload)) == [[3, 6]]
@@ -212,41 +184,9 @@ def test_inputs_without_rows_come_by_name_only(tmp_path: Path) -> None:
         model.prepare(rows({"x": [1, 2], "rate": 3}))
 
 
-ROWS: list[int | str | None] = ["N", 3]
-
-
-@pytest.mark.parametrize(
-    ("nodes", "output", "expected"),
-    [
-        ([_node("Relu", "x", "y")], ROWS, True),
-        ([_node("ReduceSum", "x one", "y", keepdims=1)], ["N", 1], True),
-        ([_node("CumSum", "x zero", "y")], ROWS, False),
-        ([_node("ReduceMean", "x", "m", axes=[0]), _node("Sub", "x m", "y")], ROWS, False),
-        ([_node("Softmax", "x", "y", axis=0)], ROWS, False),
-        ([_node("ReduceMax", "x", "y", keepdims=0)], [], False),
-        ([_node("Transpose", "x", "y")], ["M", "N"], False),
-        ([_node("Relu", "x", "y")], ["M", 3], False),
-        ([_node("Reshape", "x shape", "y")], ["N", 3], False),
-    ],
-)
-def test_rows_that_mix_are_never_batched(
-    nodes: list[Any], output: list[int | str | None], expected: bool, tmp_path: Path
-) -> None:
-    """A probe at load tells rows that stand alone from rows that don't."""
-    constants = [
-        numpy_helper.from_array(np.array([1]), "one"),
-        numpy_helper.from_array(np.array(0), "zero"),
-        numpy_helper.from_array(np.array([2, 3]), "shape"),
-    ]
-    path = _save(tmp_path / "m.onnx", nodes, [("x", F, ROWS)], [("y", F, output)], constants)
-    assert _load(path).batchable is expected
-    assert _load(path, batchable=True).batchable
-    assert not _load(path, batchable=False).batchable
-
-
 def test_requests_in_a_batch_answer_as_alone(tmp_path: Path) -> None:
     """Rows of several requests, put together, answer in their order."""
-    model = _adder(tmp_path)
+    model = _load(tmp_path, adder())
     one = model.prepare(rows({"a": [1, 2], "b": [3, 4]}))
     two = model.prepare(rows({"a": [0, 0], "b": [1, 1]}, {"a": [5, 5], "b": [1, 1]}))
     assert one.key == two.key
@@ -257,15 +197,13 @@ def test_requests_in_a_batch_answer_as_alone(tmp_path: Path) -> None:
 
 def test_values_that_the_graph_refuses_are_the_clients_fault(tmp_path: Path) -> None:
     """An index out of range in a Gather is said in one line, without source paths."""
-    table = numpy_helper.from_array(np.arange(3, dtype=np.float32), "table")
-    path = _save(
-        tmp_path / "m.onnx",
-        [_node("Gather", "table i", "y")],
+    content = model_of(
+        [node("Gather", "table i", "y")],
         [("i", I64, ["N"])],
         [("y", F, ["N"])],
-        [table],
+        [constant("table", [0, 1, 2], np.float32)],
     )
-    model = _load(path)
+    model = _load(tmp_path, content)
     assert model.batchable
     assert _only(_run(model, Payload(form="rows", rows=[0, 2], flat=True))) == [0, 2]
     assert _only(_run(model, csv("2", "1"))) == [2, 1]
@@ -274,98 +212,10 @@ def test_values_that_the_graph_refuses_are_the_clients_fault(tmp_path: Path) -> 
     assert "onnxruntime_src" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"\x08\x09", b"\x08\x09:\x05hello", b"\x08\x09" + bytes(100)]
-)
-def test_a_broken_file_is_one_line(content: bytes, tmp_path: Path) -> None:
-    """Corrupt and cut files are load errors without paths."""
-    (tmp_path / "m.onnx").write_bytes(content)
-    with pytest.raises(LoadError, match="corrupt or cut short") as caught:
-        _load(tmp_path / "m.onnx")
-    assert str(tmp_path) not in str(caught.value)
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_a_cut_model_is_a_load_error(tmp_path: Path) -> None:
-    """Half a download never loads."""
-    _iris(tmp_path, zipmap=False)
-    data = (tmp_path / "m.onnx").read_bytes()
-    (tmp_path / "m.onnx").write_bytes(data[: len(data) // 2])
-    with pytest.raises(LoadError):
-        _load(tmp_path / "m.onnx")
-
-
-def test_an_operator_nobody_has_is_named(tmp_path: Path) -> None:
-    """Custom operators aren't loaded, and the error says which."""
-    node = helper.make_node("Frobnicate", ["x"], ["y"], domain="my.own")
-    path = _save(tmp_path / "m.onnx", [node], [("x", F, ["N"])], [("y", F, ["N"])])
-    with pytest.raises(LoadError, match=r"Frobnicate|my\.own") as caught:
-        _load(path)
-    assert str(tmp_path) not in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def _external(folder: Path, location: str) -> Path:
-    tensor = TensorProto(name="w", data_type=F, dims=[4], data_location=TensorProto.EXTERNAL)
-    for key, value in {"location": location, "offset": "0", "length": "16"}.items():
-        entry = tensor.external_data.add()
-        entry.key, entry.value = key, value
-    return _save(
-        folder / "m.onnx",
-        [_node("Add", "x w", "y")],
-        [("x", F, ["N", 4])],
-        [("y", F, ["N", 4])],
-        [tensor],
-    )
-
-
-def test_external_data_stays_in_the_folder(tmp_path: Path) -> None:
-    """Weights in a file beside the model are read; any path out of it is refused."""
-    inside = tmp_path / "artifact"
-    inside.mkdir()
-    np.arange(4, dtype=np.float32).tofile(inside / "w.bin")
-    np.arange(4, dtype=np.float32).tofile(tmp_path / "secret.bin")
-    (inside / "link.bin").symlink_to(tmp_path / "secret.bin")
-    model = _load(_external(inside, "w.bin"))
-    assert _only(_run(model, rows([0, 0, 0, 0]))) == [[0, 1, 2, 3]]
-    outside = ["../secret.bin", "./../secret.bin", str(tmp_path / "secret.bin"), "link.bin"]
-    for location in [*outside, "missing.bin", "/proc/self/environ"]:
-        with pytest.raises(LoadError, match="external data is missing, too short, or outside"):
-            _load(_external(inside, location))
-
-
-def test_types_that_cant_be_sent_are_refused_at_load(tmp_path: Path) -> None:
-    """Sequences and exotic numbers are named, not crashed on."""
-    for dtype, name in ((TensorProto.BFLOAT16, "bfloat16"), (TensorProto.COMPLEX64, "complex64")):
-        path = _save(
-            tmp_path / "m.onnx",
-            [_node("Identity", "x", "y")],
-            [("x", dtype, ["N"])],
-            [("y", dtype, ["N"])],
-        )
-        with pytest.raises(LoadError, match=rf"{name}|NOT_IMPLEMENTED|can't load"):
-            _load(path)
-    sequence = helper.make_tensor_sequence_value_info("y", F, None)
-    graph = helper.make_graph(
-        [_node("SequenceConstruct", "x", "y")],
-        "g",
-        [helper.make_tensor_value_info("x", F, ["N"])],
-        [sequence],
-    )
-    opset = helper.make_opsetid("", 17)
-    model = helper.make_model(graph, opset_imports=[opset], ir_version=9)
-    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(LoadError, match=r"output 'y' is seq\(tensor\(float\)\), which isn't"):
-        _load(tmp_path / "m.onnx")
-    _adder(tmp_path)
-    with pytest.raises(LoadError, match="no method but predict"):
-        _load(tmp_path / "m.onnx", method="transform")
-
-
 @pytest.mark.filterwarnings("ignore")
 def test_models_are_known_by_their_content(tmp_path: Path) -> None:
     """Under any name; and nothing else is one for being called ``.onnx``."""
-    _adder(tmp_path)
+    _load(tmp_path, adder())
     head = (tmp_path / "m.onnx").read_bytes()[:HEAD_BYTES]
     loader = OnnxLoader()
     for name in ("m.onnx", "model", "m.bin"):
@@ -380,12 +230,12 @@ def test_models_are_known_by_their_content(tmp_path: Path) -> None:
         assert not loader.recognises(tmp_path / "m.onnx", other)
 
 
+NAMES = ["a", "b", "", "s", "w", "x"]
 _CELL = st.none() | st.booleans() | st.integers() | st.floats() | st.text("a1", max_size=2)
 _ANY = st.recursive(
     _CELL,
     lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["a", "b", ""]), inner, max_size=3)
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=3)
     ),
     max_leaves=6,
 )
@@ -394,21 +244,16 @@ _FORMS: list[Form] = ["instances", "inputs", "rows"]
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> list[OnnxModel]:
-    """Models of one and two inputs, of floats and whole numbers."""
+    """Models of one and two inputs, of floats, whole numbers, lists and defaults."""
     folder = tmp_path_factory.mktemp("models")
-    one = _save(
-        folder / "one.onnx", [_node("Relu", "a", "y")], [("a", F, ["N", 2])], [("y", F, ["N", 2])]
-    )
-    flat = _save(
-        folder / "flat.onnx", [_node("Relu", "a", "y")], [("a", F, ["N"])], [("y", F, ["N"])]
-    )
-    return [_load(one), _load(flat), _adder(folder), _adder(folder, I64)]
+    made = [identity(F, ["N", 2]), identity(F, ["N"]), adder(), adder(I64)]
+    return [_load(folder, content) for content in [*made, sequence_identity(), with_default(8)]]
 
 
 @given(
     form=st.sampled_from(_FORMS),
     values=st.lists(_ANY, max_size=3),
-    tensors=st.dictionaries(st.sampled_from(["a", "b", ""]), _ANY, max_size=3),
+    tensors=st.dictionaries(st.sampled_from(NAMES), _ANY, max_size=3),
     flat=st.booleans(),
 )
 def test_any_payload_is_an_answer_or_an_input_error(
@@ -436,8 +281,7 @@ def test_a_forest_answers_bit_for_bit_in_a_batch(tmp_path: Path) -> None:
 
     own = RandomForestClassifier(10, random_state=0).fit(X, Y)
     onnx = to_onnx(own, X[:1].astype(np.float32), options={"zipmap": False}, target_opset=17)
-    (tmp_path / "m.onnx").write_bytes(onnx.SerializeToString())
-    model = _load(tmp_path / "m.onnx")
+    model = _load(tmp_path, onnx.SerializeToString())
     together = _run(model, rows(*X[::10].tolist()))
     for i, row in enumerate(X[::10].tolist()):
         for name, values in _run(model, rows(row)).items():

@@ -14,7 +14,7 @@ from typing import Any
 from loaders.base import Form, InputError, Outputs, Payload
 from mms.media import Spec
 from mms.worker.codecs.text import text_of
-from mms.worker.codecs.values import leaf, plain
+from mms.worker.codecs.values import by_label, leaf, plain
 
 _EXPECTED = (
     'send {"instances": [row, ...]}, {"inputs": {name: values, ...}} or a bare array of rows'
@@ -170,7 +170,11 @@ def encode(outputs: Outputs, form: Form) -> bytes:
 
 def answer(outputs: Outputs, form: Form) -> Any:
     """What is to be written, without the frame of the form."""
-    columns = {name: plain(array) for name, array in outputs.arrays.items()}
+    labels = outputs.labels
+    columns = {
+        name: by_label(array, labels[name]) if name in labels else plain(array)
+        for name, array in outputs.arrays.items()
+    }
     if form == "inputs" or not (outputs.single or outputs.batched):
         return columns
     if outputs.single:

@@ -28,6 +28,12 @@ def plain(array: Array) -> Any:
     return array.tolist()
 
 
+def by_label(array: Array, labels: tuple[Any, ...]) -> Any:
+    """A table as one object a row, by the labels of its columns."""
+    names = [str(label) for label in labels]
+    return [dict(zip(names, cells)) for cells in plain(array)]
+
+
 _AS_TEXT = (
     dt.date,
     dt.time,
