@@ -6,15 +6,19 @@ where each takes one, whole tensors by name. Pure; the casting is ``loaders.tens
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from loaders.base import Array, Batch, InputError, Payload, TensorSpec
 from loaders.cells import ONLY_A_HEADER, CellError, csv_column, is_number, objects, shown
 from loaders.tensors import sequence, tensor
+
+_TRUTHS: Final = {"true": "1", "false": "0"}
+_UP_TO_UINT64: Final = re.compile(r"[0-9]{1,20}").fullmatch
 
 
 @dataclass
@@ -163,8 +167,10 @@ class Feeds:
     def _is_header(self, row: list[str]) -> bool:
         if sorted(row) == sorted(s.name for s in self.specs):
             return True
-        has_numbers = any(spec.dtype != "str" for spec in self.specs)
-        return has_numbers and not any(is_number(cell) or not cell for cell in row)
+        dtypes = {spec.dtype for spec in self.specs}
+        if "bool" in dtypes and any(cell.lower() in _TRUTHS for cell in row):
+            return False
+        return dtypes != {"str"} and not any(is_number(cell) or not cell for cell in row)
 
     def _ordered(self, columns: list[Any], header: list[str] | None) -> list[Any]:
         names = [spec.name for spec in self.specs]
@@ -195,6 +201,10 @@ def _by_name(row: Any, r: int | None, specs: Sequence[TensorSpec]) -> list[Any]:
 def _csv_cells(cells: Sequence[str], spec: TensorSpec, index: int) -> Array:
     if spec.dtype == "str":
         return objects(cells)
+    if spec.dtype == "bool":
+        cells = [_TRUTHS.get(cell.lower(), cell) for cell in cells]
+    elif spec.dtype == "uint64" and all(map(_UP_TO_UINT64, cells)):
+        return objects([int(cell) for cell in cells])  # else they would come as floats
     try:
         return csv_column(cells, numeric=True)
     except CellError as error:

@@ -30,8 +30,9 @@ from loaders.base import (
 )
 from loaders.cells import shown
 from loaders.feeds import Feeds
+from loaders.onnx_options import SessionPlan, plan_of
 from loaders.onnx_probe import is_row_wise, shares_rows
-from loaders.onnx_session import SessionPlan, open_session, plan_of
+from loaders.onnx_session import open_session
 
 _FIELD_TAGS: Final = frozenset(b"\x08\x12\x1a\x22\x28\x32\x3a\x42")  # ModelProto's fields 1 to 8
 _RATIO: Final = 50
@@ -100,6 +101,10 @@ class OnnxModel:
         self._feeds = Feeds(inputs, defaults)
         self._is_alone = len(self._outputs) == 1
         self.batchable = bool(batchable)
+        if batchable and not self._has_rows():
+            raise LoadError(
+                "manifest.json: 'batchable' is true, but some of the model's values have no rows"
+            )
         if batchable is None and shares_rows((*session.get_inputs(), *session.get_outputs())):
             self.batchable = is_row_wise(inputs, lambda *given: self._answers(*given).arrays)
 
@@ -115,6 +120,9 @@ class OnnxModel:
         is_split = all(np.ndim(a) > 0 and len(a) == batch.rows for a in outputs.arrays.values())
         outputs.batched = is_split and all(o.kind != "sequence" for o in self._outputs)
         return outputs
+
+    def _has_rows(self) -> bool:
+        return self._feeds.is_row_wise and all(o.kind != "sequence" for o in self._outputs)
 
     def _answers(self, arrays: dict[str, Array], run_options: Any = None) -> Outputs:
         feeds = {

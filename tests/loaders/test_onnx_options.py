@@ -12,9 +12,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from loaders import onnx_session
+from loaders import onnx_options, onnx_session
 from loaders.base import LoadError, LoadOptions
 from loaders.onnx import OnnxLoader, OnnxModel
+from loaders.onnx_options import CPU
 from loaders.onnx_session import ThreadShare
 from loaders.table import load_model
 from tests.loaders.support import rows
@@ -58,10 +59,20 @@ def test_a_provider_that_isnt_here_falls_back_with_one_line(
     assert _answer(loaded) == [1, 2]
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("mms.loaders", logging.WARNING)
-    assert record.getMessage() == "a provider isn't available, the model runs on the CPU"
+    assert record.getMessage() == "a provider isn't available, the model runs without it"
     assert vars(record)["missing"] == f"{CUDA}, TensorrtExecutionProvider"
     assert vars(record)["providers"] == "CPUExecutionProvider"
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(CUDA in onnxruntime.get_available_providers(), reason="CUDA is here")
+def test_a_provider_that_cant_start_falls_back_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Here the build only says that it has it, as one does whose graphics card is missing."""
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
+    assert _answer(_load(tmp_path, providers=[CUDA])) == [1, 2]
+    assert [vars(record)["missing"] for record in caplog.records] == [CUDA]
 
 
 @pytest.mark.parametrize(
@@ -160,7 +171,7 @@ def test_all_sessions_together_are_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Who comes when all is taken runs on one thread, with a line; who goes gives back."""
-    monkeypatch.setattr(onnx_session, "_cores", lambda: 3)
+    monkeypatch.setattr(onnx_options, "cores", lambda: 3)
     monkeypatch.setattr(onnx_session, "_share", ThreadShare(3))
     before = _threads()
     loaded = [_load(tmp_path, intra_op_num_threads=3) for _ in range(4)]

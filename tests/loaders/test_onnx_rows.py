@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from loaders import onnx_probe
-from loaders.base import LoadOptions, Payload, concatenate
+from loaders.base import LoadError, LoadOptions, Payload, concatenate
 from loaders.onnx import OnnxLoader, OnnxModel
 from tests.loaders.support import rows
 from tests.support.onnx_models import (
@@ -119,6 +119,9 @@ def test_a_trial_that_never_ends_is_ended(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_what_has_no_rows_is_not_tried(tmp_path: Path) -> None:
-    """A fixed first axis is no batch."""
+    """A fixed first axis is no batch; a manifest that wants one of what has no rows is wrong."""
     assert not _load(tmp_path, expander()).batchable
     assert not _load(tmp_path, identity(F, [2, 2])).batchable
+    for content in (identity(F, []), splitter(), sequence_identity()):
+        with pytest.raises(LoadError, match="'batchable' is true, but some of the"):
+            _load(tmp_path, content, batchable=True)

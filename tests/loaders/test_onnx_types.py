@@ -59,6 +59,18 @@ def test_every_type_goes_through_unchanged(dtype: str, shape: Shape, tmp_path: P
     assert loaded.signature.inputs[0].dtype == dtype
 
 
+@pytest.mark.parametrize("dtype", ["bool", "uint64"])
+def test_csv_of_types_that_other_numbers_arent(dtype: str, tmp_path: Path) -> None:
+    """True and false are values, not a header; the largest integers are exact."""
+    loaded = _load(tmp_path, identity(DTYPES[dtype], ["N", 1]))
+    for lines in (VALUES[dtype], [str(value).lower() for value in VALUES[dtype]]):
+        answer = loaded.run("predict", loaded.prepare(csv(*map(str, lines))))
+        assert answer.arrays["y"].ravel().tolist() == VALUES[dtype]
+    for cell in ("1.5", "2" if dtype == "bool" else str(2**64), "-1"):
+        with pytest.raises(InputError, match="row 0, column 0: "):
+            loaded.prepare(csv(cell))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_one_value_is_a_tensor_too(dtype: str, tmp_path: Path) -> None:
     """Without axes in, without axes out; only by name, since there are no rows."""
