@@ -44,6 +44,10 @@ def printable(text: str) -> str:
     return text if text.isprintable() and len(text) <= 120 else ascii(text[:120])
 
 
+class Refused(LoadError):
+    """A name that isn't on the allow-list."""
+
+
 def refused(name: str) -> LoadError:
     """The error for a name that isn't on the allow-list, with the ways out."""
     shown = printable(name)
@@ -53,17 +57,18 @@ def refused(name: str) -> LoadError:
             "not loaded: load it where it was made and save it again with joblib.dump"
         )
     if name.startswith(_OWN_CODE):
-        return LoadError(
+        return Refused(
             f"the pickle carries code of its own ('{shown}'), so it was not loaded; save the model "
             "without functions and classes of your own or, if you trust all of the prefix, set "
-            "MMS_TRUST=all"
+            "MMS_TRUST=all",
+            needs="trust",
         )
     if name.startswith("sklearn.") and not _is_installed(name.partition(":")[0]):
         return LoadError(
             f"the pickle asks for '{shown}', which the scikit-learn installed here doesn't have: "
             "another version made the model; save it again with this one"
         )
-    return LoadError(
+    return Refused(
         f"the pickle asks for '{shown}', which isn't on the allow-list, so it was not loaded; "
         f"if you trust it, set MMS_ALLOW_GLOBALS={shown}, or MMS_TRUST=all for the whole prefix"
     )
@@ -113,7 +118,7 @@ class Vocabulary:
     def _resolve(self, module: str, name: str) -> Any:
         full = f"{module}:{name}"
         if "." in name:
-            raise LoadError(f"the pickle asks for the dotted name '{printable(full)}': refused")
+            raise Refused(f"the pickle asks for the dotted name '{printable(full)}': refused")
         if full == _WRAPPER:
             return self._admit(ArrayStub, full, "new")
         if full in self._stand_ins:
