@@ -19,7 +19,15 @@ Form = Literal["instances", "inputs", "rows", "csv"]
 
 
 class LoadError(Exception):
-    """The artifact can't be loaded; the message is shown to callers and says what is wrong."""
+    """The artifact can't be loaded; the message is shown to callers and says what is wrong.
+
+    ``needs`` is what an operator could give so that it loads, in a word or two ("trust",
+    "scikit-learn 1.2"); empty where nothing would help.
+    """
+
+    def __init__(self, message: str, *, needs: str = "") -> None:
+        super().__init__(message)
+        self.needs = needs
 
 
 class InputError(Exception):

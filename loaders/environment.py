@@ -57,7 +57,10 @@ def demand_fit(
     if verdict.environment is not None:
         raise OtherEnvironment(verdict.environment)
     if verdict.refused:
-        raise LoadError(refusal(needs, here, verdict.mismatched, policy))
+        raise LoadError(
+            refusal(needs, here, verdict.mismatched, policy),
+            needs=_wanted_list(needs, verdict.mismatched, policy),
+        )
     if verdict.mismatched:
         fields = {"saved_by": _list(needs, verdict.mismatched)}
         fields["installed"] = _list(here, verdict.mismatched)
@@ -110,7 +113,7 @@ def refusal(
     policy: str,
 ) -> str:
     """Why a model is not loaded: what it was saved by, what is here, and the ways out."""
-    wanted = " and ".join(f"{_noun(n)} {_wanted(n, needs[n], policy)}" for n in mismatched)
+    wanted = _wanted_list(needs, mismatched, policy)
     only = here.get(mismatched[0]) if len(mismatched) == 1 else None
     has = _list(here, mismatched) if only is None else _printable(only)
     return (
@@ -157,6 +160,10 @@ def _list(versions: Mapping[str, str | None], names: tuple[str, ...]) -> str:
 
 def _one(name: str, text: str | None) -> str:
     return f"no {_noun(name)}" if text is None else f"{_noun(name)} {_printable(text)}"
+
+
+def _wanted_list(needs: Mapping[str, str], mismatched: tuple[str, ...], policy: str) -> str:
+    return " and ".join(f"{_noun(n)} {_wanted(n, needs[n], policy)}" for n in mismatched)
 
 
 def _wanted(name: str, text: str, policy: str) -> str:

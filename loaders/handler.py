@@ -185,7 +185,8 @@ def _check_requirements(script: Script) -> None:
     if unmet:
         raise LoadError(
             f"code/requirements.txt needs {'; '.join(unmet)}: nothing is installed at a load, so "
-            "it has to be there before the server starts"
+            "it has to be there before the server starts",
+            needs="what its script requires",
         )
     if unchecked:
         fields = {"lines": unchecked[:10]}

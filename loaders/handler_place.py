@@ -41,7 +41,8 @@ def find_script(folder: Path, options: LoadOptions) -> Script | None:
             raise LoadError(
                 f"this artifact carries its own inference code ({own[0]}), which runs only where "
                 "the models are trusted: set MMS_TRUST=all if whoever writes to the prefix may "
-                "run code here"
+                "run code here",
+                needs="trust",
             )
         return None
     program = _program(options)

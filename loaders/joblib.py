@@ -95,4 +95,4 @@ def _versions(saved_by: str) -> str:
 
 
 def _with_versions(error: LoadError, versions: str) -> LoadError:
-    return LoadError(f"{error}; {versions}") if versions else error
+    return LoadError(f"{error}; {versions}", needs=error.needs) if versions else error

@@ -7,6 +7,7 @@ allowed is treated as in a load. For reports: what comes out is thrown away, nev
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,7 +60,8 @@ def refused_names(path: Path, extra: frozenset[str] = frozenset()) -> list[str]:
     """
     vocabulary = _Noting(extra)
     try:
-        with open_source(path) as source:
+        with open_source(path) as source, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of other versions: not asked here
             _Reader(source, vocabulary, []).load()
     except MemoryError:
         raise

@@ -77,7 +77,7 @@ def loader(name: str) -> Loader:
     name = _ALIASES.get(name, name)
     made = _made(name)
     if name in _NEEDS and not _is_installed(_NEEDS[name]):
-        raise LoadError(_missing(name, _NEEDS[name]))
+        raise _missing(name, _NEEDS[name])
     return made
 
 
@@ -88,9 +88,11 @@ def _is_installed(module: str) -> bool:
         return False
 
 
-def _missing(name: str, module: str) -> str:
+def _missing(name: str, module: str) -> LoadError:
     what = f"format {name} needs {module}, which isn't installed here"
-    return f"{what}: pip install 'mms-server[{name}]'" if name in _EXTRAS else what
+    if name in _EXTRAS:
+        what = f"{what}: pip install 'mms-server[{name}]'"
+    return LoadError(what, needs=module)
 
 
 @cache
@@ -104,7 +106,7 @@ def _made(name: str) -> Loader:
         made: Loader = getattr(import_module(module), attribute)()
     except ImportError as error:
         what = error.name or module
-        raise LoadError(_missing(name, what)) from error
+        raise _missing(name, what) from error
     return made
 
 
@@ -138,12 +140,13 @@ def load_model(folder: Path, options: LoadOptions) -> Model:
 
 def _load_file(folder: Path, manifest: Manifest, options: LoadOptions) -> Model:
     """The one model file, by its loader."""
-    path, kind = _model_file(folder, manifest)
+    path, kind = model_file(folder, manifest)
     verify(folder, manifest.files, path)
     return _matched(folder / path, kind, manifest, options)
 
 
-def _model_file(folder: Path, manifest: Manifest) -> tuple[PurePosixPath, str]:
+def model_file(folder: Path, manifest: Manifest) -> tuple[PurePosixPath, str]:
+    """The one model file and its format; raises LoadError where it can't be told."""
     if manifest.entry is not None:
         return _named(folder, manifest.entry, manifest)
     return _found(folder, manifest)
@@ -161,7 +164,7 @@ def _load_script(script: Script, folder: Path, manifest: Manifest, options: Load
 def _script_needs(folder: Path, manifest: Manifest) -> dict[str, str]:
     """Versions by the manifest, and by the model file where there is just one that tells."""
     try:
-        path, kind = _model_file(folder, manifest)
+        path, kind = model_file(folder, manifest)
     except LoadError:  # which files to load, and how, is the script's business
         return dict(manifest.versions)
     return relevant(versions_of(folder / path, manifest), kind)

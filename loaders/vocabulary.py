@@ -70,7 +70,8 @@ def refused(name: str) -> LoadError:
         )
     return Refused(
         f"the pickle asks for '{shown}', which isn't on the allow-list, so it was not loaded; "
-        f"if you trust it, set MMS_ALLOW_GLOBALS={shown}, or MMS_TRUST=all for the whole prefix"
+        f"if you trust it, set MMS_ALLOW_GLOBALS={shown}, or MMS_TRUST=all for the whole prefix",
+        needs="trust",
     )
 
 
@@ -118,7 +119,9 @@ class Vocabulary:
     def _resolve(self, module: str, name: str) -> Any:
         full = f"{module}:{name}"
         if "." in name:
-            raise Refused(f"the pickle asks for the dotted name '{printable(full)}': refused")
+            raise Refused(
+                f"the pickle asks for the dotted name '{printable(full)}': refused", needs="trust"
+            )
         if full == _WRAPPER:
             return self._admit(ArrayStub, full, "new")
         if full in self._stand_ins:

@@ -1,4 +1,4 @@
-"""The command line: ``mms serve``, ``mms demo``, ``mms --version``.
+"""The command line: ``mms serve``, ``mms scan``, ``mms demo``, ``mms --version``.
 
 Turns flags into settings and outcomes into exit codes: 0 ended as asked, 2 wrong usage or setting,
 3 can't start and would fail the same way again, 1 anything else. An expected failure is one line on
@@ -52,6 +52,7 @@ def _program() -> click.Group:
     version = click.version_option(__version__, prog_name="mms", message="%(prog)s %(version)s")
     version(program)
     program.add_command(_serve_command())
+    program.add_command(_scan_command())
     program.add_command(_demo_command())
     return program
 
@@ -79,6 +80,36 @@ def _serve(**flags: str | None) -> int:
     given = {name: text for name, text in flags.items() if text is not None}
     settings = load_settings(given, os.environ)
     return _function("mms.app", "serve")(settings)
+
+
+_SCAN_SETTINGS = frozenset({
+    "s3_endpoint_url", "workers", "trust", "allow_globals", "env_match", "envs", "load_timeout",
+})  # fmt: skip
+
+
+def _scan_command() -> click.Command:
+    flags = [
+        click.Argument(["prefix"]),
+        click.Option(["--load"], is_flag=True, help="Measure memory and load time; predict once."),
+        click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON document."),
+        click.Option(["--all", "shows_all"], is_flag=True, help="Show what serves as it is, too."),
+    ]
+    return click.Command(
+        "scan",
+        callback=_scan,
+        params=[*flags, *(_option(s) for s in SETTINGS if s.key in _SCAN_SETTINGS)],
+        help="Say of each model below PREFIX (s3://bucket/prefix/ or a folder) whether it would "
+        "serve, and what it would need.\n\n"
+        "Nothing is served, and no code of the models runs unless --load and MMS_TRUST=all say "
+        "so. Ends with 0 if all serve as they are, with 1 if some don't.",
+    )
+
+
+def _scan(prefix: str, *, load: bool, as_json: bool, shows_all: bool, **flags: str | None) -> int:
+    given = {name: text for name, text in flags.items() if text is not None}
+    settings = load_settings({**given, "models": prefix}, os.environ)
+    run = _function("mms.scan.run", "run")
+    return run(settings, load=load, as_json=as_json, shows_all=shows_all)
 
 
 def _demo_command() -> click.Command:

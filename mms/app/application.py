@@ -35,7 +35,7 @@ from mms.engine.registry import ModelRegistry
 from mms.engine.source import FolderSource
 from mms.engine.workers import LoadChooser
 from mms.errors import MmsError, StoreUnavailable
-from mms.fleet.interpreters import EnvironmentsError, Interpreter, scan
+from mms.fleet.interpreters import Interpreter, find_interpreters
 from mms.fleet.outcome import FleetOptions, LostReason
 from mms.fleet.pools import Pools
 from mms.fleet.worker import Worker
@@ -44,6 +44,7 @@ from mms.log.sink import LogSink, configure
 from mms.media.headers import spec_for
 from mms.metrics import Metrics
 from mms.settings import Settings, StartError
+from mms.settings.loads import load_options
 
 log = logging.getLogger("mms.app")
 Backend = PrefixBackend | PlatformBackend | SingleBackend
@@ -76,7 +77,7 @@ class Application:
         self.settings = settings
         self.failure: StartError | None = None
         self.metrics = Metrics(top_models=settings.top_models)
-        interpreters = find_interpreters(settings)
+        interpreters = find_interpreters(settings.envs)
         self.pools = Pools(
             workers=settings.workers,
             options=FleetOptions(
@@ -240,16 +241,6 @@ class Application:
         self.metrics.worker_restarted("memory")
 
 
-def find_interpreters(settings: Settings) -> dict[str, Interpreter]:
-    """The environments there are; raises StartError."""
-    if settings.envs is None:
-        return {}
-    try:
-        return scan(settings.envs)
-    except EnvironmentsError as error:
-        raise StartError(str(error)) from None
-
-
 def engine_limits(settings: Settings, interpreters: Mapping[str, Interpreter]) -> EngineLimits:
     return EngineLimits(
         load_wait_s=settings.load_wait_s,
@@ -261,14 +252,7 @@ def engine_limits(settings: Settings, interpreters: Mapping[str, Interpreter]) -
         ),
         flight=FlightLimits(
             load_timeout_s=settings.load_timeout_s,
-            options={
-                "trusted": settings.trust == "all",
-                "program": settings.program,
-                "shared_code": str(settings.shared_code or ""),
-                "allow_globals": sorted(settings.allow_globals),
-                "env_match": settings.env_match,
-                "environments": {i.name: i.versions for i in interpreters.values()},
-            },
+            options=load_options(settings, {i.name: i.versions for i in interpreters.values()}),
         ),
         max_inflight=settings.max_inflight,
         max_inflight_bytes=settings.max_inflight_bytes,

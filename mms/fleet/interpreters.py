@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from mms.settings import StartError
+
 _log = logging.getLogger("mms.fleet")
 
 OLDEST: Final = (3, 9)
@@ -42,6 +44,16 @@ class Interpreter:
 
 class _Unusable(Exception):
     """Why an environment is left out."""
+
+
+def find_interpreters(folder: Path | None) -> dict[str, Interpreter]:
+    """Those of a setting, which may not be set; raises StartError."""
+    if folder is None:
+        return {}
+    try:
+        return scan(folder)
+    except EnvironmentsError as error:
+        raise StartError(str(error)) from None
 
 
 def scan(folder: Path) -> dict[str, Interpreter]:

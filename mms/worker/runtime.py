@@ -25,14 +25,15 @@ def preload_modules() -> list[str]:
 def load_model(folder: Path, options: dict[str, Any]) -> Any:
     """Load what is in ``folder``; ``options`` are LoadOptions' fields as JSON has them."""
     try:
-        return loaders.table.load_model(folder, _load_options(options))
+        return loaders.table.load_model(folder, load_options(options))
     except LoadError as error:
         raise errors.ModelLoadError(str(error)) from None
     except OtherEnvironment as other:
         raise errors.OtherEnvironment(other.name) from None
 
 
-def _load_options(fields: dict[str, Any]) -> LoadOptions:
+def load_options(fields: dict[str, Any]) -> LoadOptions:
+    """The options as JSON has them, as the loaders take them."""
     others = fields.get("environments", {})
     ready = {
         "allow_globals": frozenset(fields.get("allow_globals", ())),

@@ -1,0 +1,1 @@
+"""``mms scan``: what of a prefix would serve, without serving it."""
