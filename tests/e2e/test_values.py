@@ -186,7 +186,7 @@ def test_an_onnx_model_answers_in_a_batch_as_alone(made: World) -> None:
 
 @pytest.mark.parametrize("name", ["sigmoid", "logreg_iris"])
 def test_pretrained_onnx_models_answer_as_in_process(made: World, name: str) -> None:
-    """Models that others trained and packed, a sequence of maps among their outputs."""
+    """Models that others trained and packed, a list of maps by label among their outputs."""
     session = onnxruntime.InferenceSession(str(DATASETS / f"{name}.onnx"))
     (given,) = session.get_inputs()
     shape = [n if isinstance(n, int) else 3 for n in given.shape]
@@ -195,6 +195,8 @@ def test_pretrained_onnx_models_answer_as_in_process(made: World, name: str) -> 
     answer = made.ask(f"{name}.onnx", body).json()["outputs"]
     expected = session.run(None, {given.name: values})
     for output, value in zip(session.get_outputs(), expected, strict=True):
-        if isinstance(value, list):  # maps of labels to probabilities
-            value = [list(row.values()) for row in value]  # noqa: PLW2901
-        np.testing.assert_array_equal(np.array(answer[output.name], np.float32), np.array(value))
+        found = answer[output.name]
+        if isinstance(value, list):  # of maps, whose labels JSON has as text
+            assert found == [{str(label): p for label, p in row.items()} for row in value]
+        else:
+            np.testing.assert_array_equal(np.array(found, np.float32), value)
