@@ -48,7 +48,7 @@ def npz(matrix: Any) -> bytes:
     return out.getvalue()
 
 
-def refused(folder: Path, files: dict[str, str], **options: Any) -> str:
+def refused(folder: Path, files: dict[str, Any], **options: Any) -> str:
     with pytest.raises(LoadError) as caught:
         loaded(folder, files, **options)
     return str(caught.value)
@@ -167,7 +167,7 @@ def test_without_model_fn_our_own_loader_does_it(tmp_path: Path) -> None:
     files = {"code/inference.py": "", "sub/m.joblib": dumped(model)}
     assert ask(loaded(tmp_path / "a", files), "[[1], [2]]") == pytest.approx([2.0, 4.0])
     twice = {**files, "n.joblib": dumped(model)}
-    message = refused(tmp_path / "b", twice)  # type: ignore[arg-type]
+    message = refused(tmp_path / "b", twice)
     assert "inference.py has no model_fn, and there are several models inside" in message
     assert "has no model_fn, and there is no model inside" in refused(
         tmp_path / "c", {"code/inference.py": ""}
@@ -433,3 +433,37 @@ def test_it_is_no_table_model(tmp_path: Path) -> None:
         model.prepare(None)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="its own script"):
         model.run("predict", None)  # type: ignore[arg-type]
+
+
+# --- What the artifact says of itself ---
+
+
+def test_an_old_pickle_isnt_handed_to_its_script(tmp_path: Path) -> None:
+    """Where it is plain which file the script will read, its versions have to fit; else not."""
+    import sklearn
+
+    data = dumped(LinearRegression().fit([[0.0], [1.0]], [0.0, 2.0]))
+    old = data.replace(sklearn.__version__.encode(), b"0" + sklearn.__version__.encode()[1:])
+    assert old != data
+    files: dict[str, Any] = {"code/inference.py": "1/0", "m.joblib": old}
+    message = refused(tmp_path / "a", files)
+    assert "the model was saved by scikit-learn 0." in message
+    assert "ZeroDivisionError" in refused(tmp_path / "b", files, env_match="off")
+    assert "ZeroDivisionError" in refused(tmp_path / "c", {**files, "n.joblib": old})
+
+
+def test_a_manifests_digests_hold_for_scripts(tmp_path: Path) -> None:
+    """What it vouches for must be the same, and the script must be vouched for."""
+    from hashlib import sha256
+
+    files = script("def predict_fn(data, model): return 1")
+    good = sha256(files["code/inference.py"].encode()).hexdigest()
+
+    def signed(**digests: str) -> dict[str, str]:
+        named = {name.replace("__", "/") + ".py": value for name, value in digests.items()}
+        return {**files, "code/helper.py": "", "manifest.json": json.dumps({"files": named})}
+
+    assert ask(loaded(tmp_path / "a", signed(code__inference=good))) == 1
+    assert "another SHA-256" in refused(tmp_path / "b", signed(code__inference="0" * 64))
+    empty = sha256(b"").hexdigest()
+    assert "is not in 'files'" in refused(tmp_path / "c", signed(code__helper=empty))
