@@ -80,15 +80,17 @@ def _told(error: BaseException) -> BaseException:
         return UnsupportedMediaType(str(error))
     if isinstance(error, Unwritable):
         return NotAcceptable(str(error))
-    status = error.status if isinstance(error, ScriptError) else getattr(error, "status_code", None)
-    if type(status) is not int:
+    try:
+        status, message = _status(error), _message(error)
+    except Exception:  # noqa: BLE001 - an error of the script's own making may be anything
         return error
-    message = _message(error)
-    if 400 <= status < 500:
+    if type(status) is int and 400 <= status < 500:
         return _BY_STATUS.get(status, ValidationError)(message)
-    if isinstance(error, ScriptError):
-        return ModelError(message)
-    return error
+    return ModelError(message) if isinstance(error, ScriptError) else error
+
+
+def _status(error: BaseException) -> object:
+    return error.status if isinstance(error, ScriptError) else getattr(error, "status_code", None)
 
 
 def _message(error: BaseException) -> str:

@@ -36,6 +36,7 @@ class Stage:
     def __init__(self, page: StatusPage) -> None:
         self.running, self.go = threading.Event(), threading.Event()
         self.answers = Answers()
+        self.threads: list[str] = []  # that ran a batch, in order
         self.executor = Executor(
             self._run,
             page,
@@ -45,6 +46,7 @@ class Stage:
         )
 
     def _run(self, model: Any, requests: Sequence[tuple[bytes, bytes]], /, *, max_rows: int) -> Any:
+        self.threads.append(threading.current_thread().name)
         self.running.set()
         assert self.go.wait(20)
         return BatchDone([Reply("", b"", b"")] * len(requests), len(requests), 0.0)
@@ -94,3 +96,23 @@ def test_a_removed_model_is_let_go_at_once(stage: Stage) -> None:
     del model
     stage.executor.remove(1)
     assert (line.model, gone()) == (None, None)
+
+
+@pytest.mark.parametrize("is_script", [False, True])
+def test_a_quick_model_is_run_at_once_but_never_a_script(stage: Stage, is_script: bool) -> None:
+    """A script may wait for anything at any time; the thread that reads the socket may not."""
+
+    class Model:
+        pass
+
+    model = Model()
+    if is_script:
+        vars(model)["answer_raw"] = None
+    stage.go.set()
+    stage.executor.add(1, model)
+    for number in range(100):
+        stage.executor._lines[1].run_s = 0.0  # it has shown to be quick
+        stage.submit(number)
+        assert stage.answers.came.acquire(timeout=20)
+    here = threading.current_thread().name
+    assert (here in stage.threads) is not is_script

@@ -96,7 +96,9 @@ ERRORS = (
     "class Toolkit(Exception):\n"
     " def __init__(self, status_code, message, phrase=''):\n"
     "  self.status_code, self.message, self.phrase = status_code, message, phrase\n"
-    "class UnsupportedFormatError(Exception): pass\n"
+    "class Odd(Exception):\n"
+    " def __str__(self): return 1 / 0\n"
+    " status_code = property(__str__)\n"
     "def input_fn(data, kind): return eval(data)\n"
     "def predict_fn(data, model): raise data\n"
 )
@@ -112,6 +114,7 @@ ERRORS = (
         ("Toolkit(406, 'no xml')", "NotAcceptable", "no xml"),
         ("Toolkit(500, 'broken')", "ModelError", "Toolkit: (500, 'broken')"),
         ("Toolkit('400', 'broken')", "ModelError", "Toolkit: ('400', 'broken')"),
+        ("Odd()", "ModelError", "Odd"),
         ("MemoryError()", "InsufficientStorage", "not enough memory to answer this request"),
         ("SystemExit(1)", "ModelError", "SystemExit: 1"),
         ("KeyboardInterrupt()", "ModelError", "KeyboardInterrupt"),
