@@ -17,6 +17,7 @@ from mms.types import Loaded
 Status = Literal["serves", "needs", "fails", "unknown"]
 """serves as it is; would if it had what it ``needs``; can't; the scan could not find out."""
 
+_STATUS: Final[dict[str, Status]] = {"serves": "serves", "needs": "needs"}
 _MAX_TEXT: Final = 2000
 _MAX_ITEMS: Final = 1000
 
@@ -52,7 +53,7 @@ def of_findings(target: str, size: int, loaded: Loaded) -> Verdict:
     return Verdict(
         target=target,
         bytes=size,
-        status=status if status in {"serves", "needs"} else "fails",
+        status=_STATUS.get(status, "fails"),
         needs=_texts(found.get("needs")),
         message=_text(found.get("message")),
         format=_text(found.get("format")),

@@ -78,7 +78,7 @@ def run_batch(
     works: list[_Work] = []
     rows = held = 0
     for index, (spec, body) in enumerate(requests):
-        if works and held + _may_hold(spec, body) > MAX_HELD:
+        if works and held + may_hold(spec, body) > MAX_HELD:
             replies.update(_run_all(runner, works, max_rows))
             works, held = [], 0
         prepared = _prepare(model, index, spec, body)
@@ -110,13 +110,6 @@ def _silence_warnings() -> None:
     first = warnings.filters[0] if warnings.filters else None
     if first != ("ignore", None, Warning, None, 0):
         warnings.simplefilter("ignore")
-
-
-def _may_hold(spec: bytes, body: bytes) -> int:
-    try:
-        return may_hold(body, decode_spec(spec))
-    except (ValueError, LookupError):  # no spec: said when the request is prepared
-        return len(body)
 
 
 def _prepare(model: Model, index: int, spec_bytes: bytes, body: bytes) -> _Work | Reply:

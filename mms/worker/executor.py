@@ -18,11 +18,12 @@ from typing import Any, Final, Protocol
 from mms.fleet import payloads, wire
 from mms.fleet.page import StatusPage
 from mms.fleet.payloads import Reply, ReplyLike
+from mms.worker.codecs import may_hold
 from mms.worker.outbox import Outbox
 
 INLINE_SLOT: Final = 0  # on the status page: the thread that reads the socket
 INLINE_S: Final = 0.0005  # a model that answers faster is quick
-INLINE_BYTES: Final = 64 * 1024  # bigger batches are never quick
+INLINE_BYTES: Final = 64 * 1024  # bigger batches are never quick, unpacked
 _WEIGHT: Final = 0.2  # of the newest measurement in the average
 
 
@@ -99,8 +100,8 @@ class Executor:
             self._refuse(batch_id, len(requests), "the model isn't loaded in this worker")
             return
         with self._lock:
-            quick = line.run_s < INLINE_S and len(payload) <= INLINE_BYTES
-            quick = quick and not line.busy and not line.may_block
+            quick = line.run_s < INLINE_S and not line.busy and not line.may_block
+            quick = quick and _is_small(requests)
             if not quick:
                 line.waiting.append((batch_id, requests))
                 if line.busy:
@@ -157,3 +158,7 @@ class Executor:
     def _refuse(self, batch_id: int, count: int, why: str) -> None:
         replies = [Reply("ModelError", b"", why.encode())] * count
         self._outbox.post(wire.RESULT, batch_id, payloads.encode_result(replies, 0, 0.0))
+
+
+def _is_small(requests: list[tuple[bytes, bytes]]) -> bool:
+    return sum(may_hold(spec, body) for spec, body in requests) <= INLINE_BYTES

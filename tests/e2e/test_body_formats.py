@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import FunctionTransformer
 
 from mms.demo.s3server import S3Server
+from tests.e2e.test_formats import FRAME, PEOPLE
 from tests.e2e.world import World, world
 from tests.support.bodies import (
     CSV,
@@ -97,6 +98,7 @@ def made(
         made.put("same.joblib", dumped(FunctionTransformer().fit(np.zeros((2, 2)))))
         made.put("iris.joblib", dumped(IRIS))
         made.put("words.joblib", dumped(WORDS))
+        made.put("people.joblib", dumped(PEOPLE))
         made.put("double.onnx", identity(TensorProto.DOUBLE))
         made.put("int64.onnx", identity(TensorProto.INT64))
         made.put("text.onnx", identity(TensorProto.STRING))
@@ -171,6 +173,26 @@ def test_a_flat_array_of_as_many_numbers_as_features_is_one_row(made: World) -> 
         assert table_of(answer.body, "float64", NPY).tolist() == [row]
         listed = ask(made, target, json.dumps({"inputs": row}).encode(), JSON, JSON_LINES)
         assert listed.body == b"[0.5,1.5]\n"
+
+
+@pytest.mark.supports(framework="scikit-learn", input="named columns", format=JSON_LINES)
+@pytest.mark.supports(framework="scikit-learn", input="named columns", format=NPZ)
+def test_columns_come_by_name(made: World) -> None:
+    """As arrays of several types, as objects a line, or as lists by name."""
+    columns: dict[str, Any] = {str(name): FRAME[name].tolist() for name in FRAME}
+    lines = "".join(json.dumps(row) + "\n" for row in FRAME.to_dict("records"))
+    for body, kind in (
+        (npz_of(**columns), NPZ),
+        (lines.encode(), JSON_LINES),
+        (json.dumps({"inputs": columns}).encode(), JSON),
+    ):
+        answer = ask(made, "people.joblib", body, kind, NPY)
+        assert answer.status == 200, answer.body
+        assert table_of(answer.body, "int64", NPY).tolist() == PEOPLE.predict(FRAME).tolist()
+    answer = ask(made, "people.joblib", npz_of(**columns | {"age": ["x"] * 40}), NPZ)
+    assert (answer.status, "column 'age'" in answer.message) == (400, True)
+    answer = ask(made, "people.joblib", npz_of(age=columns["age"]), NPZ)
+    assert (answer.status, "'city' is missing" in answer.message) == (400, True)
 
 
 @pytest.mark.parametrize("kind", ["csr", "csc", "coo"])

@@ -14,6 +14,7 @@ from mms.fleet import payloads
 from mms.fleet.outcome import BatchDone
 from mms.fleet.page import StatusPage
 from mms.fleet.payloads import Reply
+from mms.media import NPZ, Spec, encode_spec
 from mms.worker.executor import Executor
 from mms.worker.outbox import Outbox
 
@@ -47,12 +48,13 @@ class Stage:
 
     def _run(self, model: Any, requests: Sequence[tuple[bytes, bytes]], /, *, max_rows: int) -> Any:
         self.threads.append(threading.current_thread().name)
+        self.ran_by = threading.current_thread()
         self.running.set()
         assert self.go.wait(20)
         return BatchDone([Reply("", b"", b"")] * len(requests), len(requests), 0.0)
 
-    def submit(self, number: int) -> None:
-        self.executor.submit(number, b"".join(payloads.encode_batch(1, OK)))
+    def submit(self, number: int, requests: Sequence[tuple[bytes, bytes]] = OK) -> None:
+        self.executor.submit(number, b"".join(payloads.encode_batch(1, requests)))
 
 
 @pytest.fixture
@@ -81,6 +83,27 @@ def test_it_says_whether_anything_ran_between_two_looks(stage: Stage) -> None:
     stage.go.set()
     assert stage.answers.came.acquire(timeout=20)
     assert look() not in {before, None}
+
+
+@pytest.mark.parametrize(
+    ("spec", "is_inline"),
+    [
+        (Spec(), True),
+        (Spec(content_type=NPZ), False),
+        (Spec(coding="gzip"), False),
+        (Spec(coding="gzip", max_body=1000), True),
+    ],
+)
+def test_what_may_unpack_to_much_never_keeps_the_socket_waiting(
+    stage: Stage, spec: Spec, is_inline: bool
+) -> None:
+    """A quick model's batch is run by the thread that reads it, unless it may get large."""
+    stage.go.set()
+    stage.executor.add(1, object())
+    stage.executor._lines[1].run_s = 0
+    stage.submit(1, [(encode_spec(spec), b"x" * 500)])
+    assert stage.answers.came.acquire(timeout=20)
+    assert (stage.ran_by is threading.current_thread()) == is_inline
 
 
 def test_a_removed_model_is_let_go_at_once(stage: Stage) -> None:

@@ -8,6 +8,7 @@ else (but MemoryError, and PayloadTooLarge for what is too large only when it is
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 from loaders.base import Form, Outputs, Payload
@@ -30,11 +31,21 @@ CODECS: dict[str, Codec] = {
 }
 
 
-def may_hold(body: bytes, spec: media.Spec) -> int:
-    """How many bytes a body is at most, unpacked; raises nothing."""
-    if not spec.coding and not media.TYPES[spec.content_type].is_packed:
-        return len(body)
-    return max(len(body), min(len(body) * MAX_RATIO, spec.max_body))
+def may_hold(spec: bytes, body: bytes) -> int:
+    """How many bytes a body is at most, unpacked; raises nothing, whatever the spec is."""
+    limit = _unpacked_limit(spec)
+    return max(len(body), min(len(body) * MAX_RATIO, limit)) if limit else len(body)
+
+
+@lru_cache(maxsize=1024)
+def _unpacked_limit(spec_bytes: bytes) -> int:
+    """What a body may unpack to; 0 for one that isn't packed."""
+    try:
+        spec = media.decode_spec(spec_bytes)
+    except (ValueError, TypeError):  # no spec: said when the request is prepared
+        return 0
+    row = media.TYPES.get(spec.content_type)
+    return spec.max_body if spec.coding or (row is not None and row.is_packed) else 0
 
 
 def plain(body: bytes, spec: media.Spec) -> bytes:
