@@ -38,10 +38,9 @@ class LightGbmLoader:
     def load(self, path: Path, options: LoadOptions) -> BoostingModel:
         if path.stat().st_size > MAX_BYTES:
             raise LoadError(f"a LightGBM model of more than {MAX_BYTES >> 30} GiB isn't loaded")
-        data = path.read_bytes()
-        header = check_text(data)
+        header, text = check_text(path.read_bytes())
         try:
-            booster = _booster(data.decode())
+            booster = _booster(text)
         except MemoryError:
             raise
         except Exception as error:
@@ -67,7 +66,7 @@ def _booster(text: str) -> Any:
 def _engine(booster: Any, header: Header, options: LoadOptions) -> Engine:
     wanted = _OUTPUTS[option(options, "output", tuple(_OUTPUTS))]
     count = len(header.names)
-    categories = _categories(booster.pandas_categorical, header)
+    categories = _categories(header)
     columns = matrix_columns(column_names(header.names, count), count, categories)
     codes = {i: {c: code for code, c in enumerate(known)} for i, known in categories.items()}
     matrix = Matrix(columns, codes)
@@ -80,8 +79,9 @@ def _engine(booster: Any, header: Header, options: LoadOptions) -> Engine:
     )
 
 
-def _categories(kept: Any, header: Header) -> dict[int, Sequence[Any]]:
+def _categories(header: Header) -> dict[int, Sequence[Any]]:
     """The DataFrame's categories by feature."""
+    kept = header.kept
     if not kept:
         return {}
     is_known = isinstance(kept, list) and all(isinstance(known, list) for known in kept)

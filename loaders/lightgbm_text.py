@@ -7,6 +7,7 @@ stand, so a crafted file makes it read, write or circle where it shouldn't. Anyt
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,11 @@ _MAX_CLASSES: Final = 1 << 20
 _MAX_LEAVES: Final = 1 << 24
 _TREE: Final = re.compile(rb"^Tree=", re.MULTILINE)
 _CATEGORICAL: Final = re.compile(rb"^\[categorical_feature: ([\d,]*)\]$", re.MULTILINE)
+_NUMBERS: Final = re.compile(r"[-+\d.eE naif]*", re.ASCII)  # those of LightGBM: nan, inf
+_OF_LEAVES: Final = ("leaf_value", "leaf_weight", "leaf_count")
+_OF_NODES: Final = ("split_gain", "internal_value", "internal_weight", "internal_count")
+_END: Final = re.compile(rb"^end of trees\n", re.MULTILINE)
+_KEPT: Final = re.compile(rb"^pandas_categorical:(.*)$", re.MULTILINE)
 _IS_CATEGORY: Final = 1  # in decision_type
 
 
@@ -30,41 +36,60 @@ class Header:
 
     names: tuple[str, ...]
     categorical: tuple[int, ...]  # features that were trained as categories
+    kept: Any  # the categories of a DataFrame's columns, in their order
 
 
-def check_text(data: bytes) -> Header:
-    """Check a whole model file; raises LoadError."""
+def check_text(data: bytes) -> tuple[Header, str]:
+    """The header, and the text that predicting needs; raises LoadError.
+
+    What follows the trees (settings of the training, importances) isn't for LightGBM's parser.
+    """
     if b"\0" in data or b"\r" in data:
         _refuse("holds zero bytes or Windows line ends: copy it as binary")
     try:
         return _checked(data)
-    except (KeyError, ValueError, OverflowError, IndexError) as error:
+    except (KeyError, ValueError, OverflowError, IndexError, RecursionError) as error:
         raise LoadError("the LightGBM model is corrupt: it isn't as LightGBM writes it") from error
 
 
-def _checked(data: bytes) -> Header:
+def _checked(data: bytes) -> tuple[Header, str]:
     first = _TREE.search(data)
-    start = first.start() if first else len(data)
-    header = _fields(data[: start if first else data.find(b"\n\n")])
-    features = int(header["max_feature_idx"]) + 1
-    names = header["feature_names"].split()
+    start = first.start() if first else data.index(b"\n\n") + 1
+    fields = _fields(data[:start])
+    features = int(fields["max_feature_idx"]) + 1
+    names = fields["feature_names"].split()
     if not 0 < features <= MAX_FEATURES or len(names) != features:
         _refuse("announces another number of features than it names")
-    groups = _groups(header)
-    trees = list(_trees(data, start, header.get("tree_sizes")))
+    groups = _groups(fields)
+    trees = list(_trees(data, start, fields.get("tree_sizes")))
     if len(trees) % groups:
         _refuse("has a round without a tree for every class")
     for tree in trees:
         _check_tree(tree, features)
+    end = _END.search(data, start)
+    if end is None:
+        _refuse("is cut short")
+    header = Header(tuple(names), _categorical(data, end.end()), _kept(data, end.end()))
+    return header, data[: end.end()].decode()
+
+
+def _categorical(data: bytes, start: int) -> tuple[int, ...]:
     found = _CATEGORICAL.search(data, start)
-    categorical = tuple(int(i) for i in found[1].split(b",") if i) if found else ()
-    return Header(tuple(names), categorical)
+    return tuple(int(i) for i in found[1].split(b",") if i) if found else ()
 
 
-def _fields(lines: bytes) -> dict[str, str]:
+def _kept(data: bytes, start: int) -> Any:
+    found = _KEPT.search(data, start)
+    return json.loads(found[1]) if found else None
+
+
+def _fields(lines: bytes, *, strict: bool = False) -> dict[str, str]:
+    """The lines' values by name; ``strict`` says that every line has one."""
     fields: dict[str, str] = {}
     for line in lines.decode().split("\n"):
-        name, _, value = line.partition("=")
+        name, is_field, value = line.partition("=")
+        if line and not is_field and strict:
+            _refuse(f"says {name[:40]!r} of a tree")
         if line and name in fields:
             _refuse(f"says {name[:40]!r} twice")
         fields[name] = value
@@ -95,7 +120,7 @@ def _trees(data: bytes, start: int, sizes: str | None) -> Iterator[dict[str, str
         blank = data.find(b"\n\n", begin, end)
         if blank < 0:
             _refuse("is cut short")
-        yield _fields(data[begin:blank])
+        yield _fields(data[begin:blank], strict=True)
 
 
 def _check_tree(tree: dict[str, str], features: int) -> None:
@@ -103,6 +128,11 @@ def _check_tree(tree: dict[str, str], features: int) -> None:
     if not 0 < leaves <= _MAX_LEAVES:
         _refuse("announces a size beyond any")
     _numbers(tree, "leaf_value", leaves, np.float64)
+    for names, count in ((_OF_LEAVES, leaves), (_OF_NODES, leaves - 1)):
+        for name in names:  # not read in predicting, but LightGBM aborts where they are wrong
+            if tree.get(name):
+                _numbers(tree, name, count, np.float64)
+    float(tree.get("shrinkage", 1))
     if int(tree.get("is_linear", 0)):
         _check_linear(tree, leaves, features)
     if leaves == 1:
@@ -148,6 +178,8 @@ def _check_linear(tree: dict[str, str], leaves: int, features: int) -> None:
 
 
 def _numbers(tree: dict[str, str], name: str, count: int, kind: type[Any]) -> Any:
+    if not _NUMBERS.fullmatch(tree[name]):
+        _refuse(f"has a tree with other things than numbers in {name}")
     numbers = np.array(tree[name].split(), dtype=kind)
     if len(numbers) != count:
         _refuse(f"has a tree with too many or too few of {name}")

@@ -105,6 +105,8 @@ def _check_forest(model: dict[str, Any], features: int, groups: int) -> None:
     ends = np.asarray(model.get("iteration_indptr", (0, len(trees))))
     if len(ends) and (ends[0] != 0 or ends[-1] != len(trees) or np.any(np.diff(ends) < 0)):
         _refuse("announces another number of rounds than it has")
+    if sorted(tree["id"] for tree in trees) != list(range(len(trees))):
+        _refuse("has two trees in one place")
     for tree in trees:
         _check_tree(tree, features, groups)
 
@@ -120,11 +122,15 @@ def _check_tree(tree: dict[str, Any], features: int, groups: int) -> None:
     left, right = np.asarray(tree["left_children"]), np.asarray(tree["right_children"])
     split = np.asarray(tree["split_indices"])
     is_leaf = left == -1
-    if np.any((right == -1) != is_leaf) or not is_tree(left[~is_leaf], right[~is_leaf], count):
+    # the right child of a leaf is -1, or which of the vectors it gives
+    vectors = int(is_leaf.sum()) if width > 1 else 0
+    if np.any((right[is_leaf] < -1) | (right[is_leaf] >= vectors)):
+        _refuse("has a tree whose nodes lead out of it")
+    if not is_tree(left[~is_leaf], right[~is_leaf], count):
         _refuse("has a tree whose nodes lead out of it")
     if np.any((split[~is_leaf] < 0) | (split[~is_leaf] >= features)):
         _refuse("asks for a feature that there isn't")
-    if len(tree.get("leaf_weights", ())) not in {0, int(is_leaf.sum()) * width}:
+    if len(tree.get("leaf_weights", ())) not in {0, vectors * width}:
         _refuse("has a tree of another size than it announces")
     _check_categories(tree, count)
 
@@ -166,8 +172,7 @@ def _category_values(enc: dict[str, Any]) -> list[Any]:
     if "offsets" not in enc:
         return values
     text, ends = bytes(v & 0xFF for v in values), np.asarray(enc["offsets"]).tolist()
-    spans = zip(ends[:-1], ends[1:])  # noqa: RUF007 - pairwise is newer than Python 3.9
-    return [text[start:end].decode() for start, end in spans]
+    return [text[start : ends[i + 1]].decode() for i, start in enumerate(ends[:-1])]
 
 
 def _size(value: Any, limit: int) -> int:

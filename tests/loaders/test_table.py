@@ -141,24 +141,48 @@ def test_what_isnt_a_model_is_described(
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"),
+    ("name", "says"),
     [
-        ("xgboost-model", "XGBoost"),
-        ("m.ubj", "XGBoost"),
-        ("m.cbm", "CatBoost"),
-        ("m.skops", "skops"),
-        ("m.PT", "PyTorch"),
-        ("m.keras", "Keras"),
+        ("m.PT", "TorchScript isn't supported here: export the model to ONNX"),
+        ("m.pth", "PyTorch isn't supported here: export the model to ONNX"),
+        ("m.pt2", "torch.export isn't supported here: export the model to ONNX"),
+        ("m.keras", "Keras isn't supported here: export the model to ONNX"),
+        ("saved_model.pb", "TensorFlow's SavedModel isn't supported here: export"),
+        ("m.pmml", "PMML isn't supported here"),
+        ("m.mlmodel", "Core ML isn't supported here"),
+        ("m.safetensors", "weights but no model"),
+        ("m.dill", "carries code, and isn't supported here: save it with joblib"),
     ],
 )
-def test_a_format_of_others_is_called_by_its_name(name: str, kind: str, tmp_path: Path) -> None:
-    """A format that isn't served is told from rubbish."""
+def test_a_format_of_others_is_called_by_its_name(name: str, says: str, tmp_path: Path) -> None:
+    """A format that isn't served is told from rubbish, and the way out is named."""
     (tmp_path / name).write_bytes(b"PK\x03\x04whatever")
-    with pytest.raises(LoadError, match=f"format {kind} isn't supported here"):
+    with pytest.raises(LoadError, match=says):
         load_model(tmp_path, OPTIONS)
     _manifest(tmp_path, entry=name)
-    with pytest.raises(LoadError, match=f"format {kind} isn't supported here"):
+    with pytest.raises(LoadError, match=says):
         load_model(tmp_path, OPTIONS)
+
+
+@pytest.mark.parametrize("name", ["xgboost-model", "m.ubj", "m.cbm", "m.skops", "m.lgb"])
+def test_what_is_named_like_a_model_of_another_framework_counts_as_one(
+    name: str, tmp_path: Path
+) -> None:
+    """A broken one is called what it is, and isn't passed over beside a good one."""
+    (tmp_path / name).write_bytes(b"<!DOCTYPE html><html>")
+    with pytest.raises(LoadError, match=f"{name} isn't a model: it is an HTML page"):
+        load_model(tmp_path, OPTIONS)
+    _model(tmp_path / "model.joblib")
+    with pytest.raises(LoadError, match="several models"):
+        load_model(tmp_path, OPTIONS)
+
+
+@pytest.mark.parametrize("name", ["config.json", "notes.txt", "tree.txt", "learner.json"])
+def test_other_texts_are_no_models(name: str, tmp_path: Path) -> None:
+    """JSON and text beside a model are looked at by content."""
+    _model(tmp_path / "model.joblib")
+    (tmp_path / name).write_text('{"learners": {}}' if name.endswith("json") else "tree\nof life")
+    assert load_model(tmp_path, OPTIONS).format == "sklearn"
 
 
 def test_a_broken_model_beside_a_good_one_isnt_passed_over(tmp_path: Path) -> None:
@@ -172,7 +196,7 @@ def test_a_broken_model_beside_a_good_one_isnt_passed_over(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"format": "tensorflow"}, "no loader for format 'tensorflow', only for onnx, sklearn"),
+        ({"format": "tensorflow"}, "no loader for format 'tensorflow', only for onnx, xgboost, "),
         ({"format": "onnx"}, "isn't a model"),
         ({"entry": "gone.joblib"}, r"gone\.joblib isn't a file"),
         ({"entry": "sub"}, "isn't a file"),
@@ -275,6 +299,20 @@ def test_a_missing_framework_and_a_missing_loader_differ(
     monkeypatch.setitem(table._NEEDS, "sklearn", "no_such_framework")
     with pytest.raises(LoadError, match="needs no_such_framework, which isn't installed here"):
         load_model(tmp_path, OPTIONS)
+
+
+@pytest.mark.parametrize("name", ["xgboost", "lightgbm", "catboost", "skops"])
+def test_a_missing_extra_names_what_to_install(name: str) -> None:
+    """In a process where the framework can't be imported; without it too, the file is known."""
+    code = (
+        f"import sys; sys.modules['{name}'] = None; from loaders import table; "
+        f"print(table._made('{name}').format)\n"
+        f"try: table.loader('{name}')\n"
+        "except table.LoadError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    needs = f"format {name} needs {name}, which isn't installed here"
+    assert done.stdout == f"{name}\n{needs}: pip install 'mms-server[{name}]'\n"
 
 
 def test_the_preload_list_holds_what_is_installed_and_imports() -> None:
