@@ -144,6 +144,7 @@ class _Rows:
             if type(value) not in kinds:
                 need = "a text or a whole number" if index in self.cats else "a text"
                 label = self.columns.label(index)
+                value = None if value != value else value  # noqa: PLR0124, PLW2901 - NaN
                 raise refuse_cell(row, label, value, f"where {need} is needed")
 
 
