@@ -3,6 +3,9 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+ENVS := $(VENV)/envs
+OLD := scikit-learn-1.2
+OLD_PINS := tests/support/envs/$(OLD).txt
 PYTHON ?= python3
 CONSTRAINTS := docker/constraints.txt
 
@@ -20,7 +23,7 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
-tests: $(STAMP)
+tests: $(STAMP) $(ENVS)/.$(OLD)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 matrix: $(STAMP)
@@ -42,6 +45,13 @@ $(STAMP): pyproject.toml $(CONSTRAINTS)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c $(CONSTRAINTS) uv
 	@$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -c $(CONSTRAINTS) --build-constraints $(CONSTRAINTS) --group dev -e '.[demo,frameworks]'
 	@touch $(STAMP)
+
+# An older scikit-learn, for the tests of models that need one. Its wheels end with Python 3.11.
+$(ENVS)/.$(OLD): $(OLD_PINS) $(STAMP)
+	@$(BIN)/uv venv -q --clear --no-python-downloads --python 3.11 $(ENVS)/$(OLD)
+	@$(BIN)/uv pip install -q --compile-bytecode --only-binary :all: --python $(ENVS)/$(OLD)/bin/python -r $(OLD_PINS)
+	@chmod -R go-w $(ENVS)
+	@touch $@
 
 clean:
 	rm -rf $(VENV) .demo
