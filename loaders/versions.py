@@ -29,7 +29,8 @@ _KEY: Final = b"_sklearn_version"
 # The key's closing quote, memo and frame opcodes; then the value as each protocol writes a text.
 _VALUE: Final = re.compile(
     rb"'?(?:\x94|q.|r.{4}|\n(?:p\d{1,9}\n)?)?(?:\x95.{8})?"
-    rb"(?:[\x8cU](?P<short>.)|[XT](?P<long>.)\0\0\0|V|S')(?P<text>\d[0-9A-Za-z.+]{0,40})",
+    rb"(?:[\x8cU](?P<short>.)|[XT](?P<long>.)\0\0\0|V|S')(?P<text>\d[0-9A-Za-z.+]{0,40})"
+    rb"(?P<end>[\n'])?",
     re.DOTALL,
 )
 _SEPARATORS: Final = re.compile(r"[-_.]+")
@@ -89,11 +90,18 @@ def _first(data: bytes) -> str | None:
     at = data.find(_KEY)
     while at >= 0:
         value = _VALUE.match(data, at + len(_KEY))
-        if value is not None:
-            size = value["short"] or value["long"]
-            return value["text"][: size[0] if size else None].decode("ascii")
+        if value is not None and (text := _whole(value)):
+            return text.decode("ascii")
         at = data.find(_KEY, at + 1)
     return None
+
+
+def _whole(value: re.Match[bytes]) -> bytes:
+    """The text of a value, nothing if a block's end has cut it."""
+    size, text = value["short"] or value["long"], value["text"]
+    if size is None:
+        return text if value["end"] else b""
+    return text[: size[0]] if len(text) >= size[0] else b""
 
 
 def _decompressed(path: Path, look_bytes: int) -> Iterator[bytes]:

@@ -49,6 +49,7 @@ WRONG = {
     ),
     "no-profile": ({"AWS_PROFILE": "nobody"}, r"AWS_PROFILE names no profile"),
     "no-folder": ({"MMS_MODELS": "/nowhere/at/all"}, r"/nowhere/at/all"),
+    "no-envs": ({"MMS_ENVS": "/nowhere/at/all"}, r"MMS_ENVS=/nowhere/at/all: No such file"),
     "cache-folder": ({"MMS_CACHE_DIR": "/proc/mms"}, r"cache folder /proc/mms .*MMS_CACHE_DIR"),
 }
 

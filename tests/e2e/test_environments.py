@@ -129,11 +129,13 @@ def test_an_environment_serves_each_with_its_own_numbers(
     answer = home.ask(target, {"instances": rows})
     assert (answer.status, answer.json()) == (200, {"predictions": given["predict"]})
     if "predict_proba" in given:
-        attributes = {"X-Amzn-SageMaker-Custom-Attributes": "method=predict_proba"}
-        answer = home.server.invoke(target, {"instances": rows}, **attributes)
+        answer = home.server.invoke(
+            target,
+            {"instances": rows},
+            X_Amzn_SageMaker_Custom_Attributes="method=predict_proba",
+        )
         assert answer.json() == {"predictions": given["predict_proba"]}
-    header = {"Accept": "text/csv"}
-    answer = home.server.invoke(target, as_csv(rows), content_type="text/csv", **header)
+    answer = home.server.invoke(target, as_csv(rows), content_type="text/csv", Accept="text/csv")
     assert answer.status == 200, answer
     assert [float(cell) for cell in answer.body.split()] == given["predict"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mms.fleet.environment import SETTINGS, scrubbed
+from mms.fleet.environment import SETTINGS, foreign, scrubbed
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,18 @@ def test_threads_are_ours_to_set() -> None:
 def test_a_checkout_goes_before_what_is_installed() -> None:
     assert scrubbed({"PYTHONPATH": "/b"}, root="/a")["PYTHONPATH"] == "/a:/b"
     assert scrubbed({}, root="/a")["PYTHONPATH"] == "/a"
+
+
+def test_another_interpreter_hears_nothing_meant_for_this_one() -> None:
+    """No module path, no home, no virtual environment of the front's; but all the rest."""
+    kept = foreign(
+        {
+            "PATH": "/bin",
+            "PYTHONPATH": "/site-packages",
+            "PYTHONHOME": "/usr",
+            "VIRTUAL_ENV": "/venv",
+            "CONDA_PREFIX": "/conda",
+            "MMS_ADMIN_TOKEN": "x",
+        }
+    )
+    assert kept == {"PATH": "/bin", "PYTHONSAFEPATH": "1", **SETTINGS}

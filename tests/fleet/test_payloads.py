@@ -143,3 +143,13 @@ def test_an_error_message_is_bounded() -> None:
     """Whoever wrote it."""
     code, message = payloads.decode_failed(payloads.encode_failed("ModelLoadError", "x" * 10**6))
     assert (code, len(message)) == ("ModelLoadError", payloads.MAX_TEXT)
+
+
+def test_only_a_load_may_ask_for_another_environment() -> None:
+    """As the answer to a request it isn't a code that there is."""
+    failed = payloads.encode_failed("OtherEnvironment", "old")
+    assert payloads.decode_failed(failed) == ("OtherEnvironment", "old")
+    [reply] = payloads.decode_result(
+        b"".join(payloads.encode_result([payloads.Reply("OtherEnvironment", b"", b"")], 1, 0)), 1
+    ).replies
+    assert reply.code == "ModelError"
