@@ -14,6 +14,7 @@ from sklearn.linear_model import LinearRegression
 from loaders import environment, table
 from loaders.base import Environment, LoadError, LoadOptions
 from loaders.environment import OtherEnvironment, Verdict, decide, demand_fit, installed, relevant
+from loaders.versions import versions_of
 
 SKLEARN = "scikit-learn"
 HERE: dict[str, str | None] = {SKLEARN: "1.9.1", "python": "3.11.7", "numpy": "2.4.1", "foo": None}
@@ -188,7 +189,7 @@ def test_a_load_that_fails_is_explained_by_what_lies_deep(
     folder = old_model(tmp_path)
     data = (folder / "m.pkl").read_bytes()
     (folder / "m.pkl").write_bytes(data[:-2] + b"\xff.")
-    real = table.versions_of
+    real = versions_of
     monkeypatch.setattr(
         table,
         "versions_of",

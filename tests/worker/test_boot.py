@@ -1,0 +1,111 @@
+"""A zygote in a foreign interpreter: its libraries, our own code, and nothing else of ours."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import mms
+from mms.fleet.environment import foreign
+from mms.fleet.fleet import Fleet
+from tests.fleet.world import DEADLINE_S, Recorder, options
+from tests.support.environments import OLD, OLD_VERSION
+from tests.support.server import ROOT
+
+PROBE = """
+import json, sys
+def main(config):
+    found = {}
+    for name in ("numpy", "sklearn", "orjson", "click", "uvicorn", "mms", "loaders", "codecs"):
+        try:
+            found[name] = __import__(name).__file__
+        except ImportError:
+            found[name] = None
+    found["path"] = sys.path
+    print(json.dumps(found))
+"""
+
+
+def wheel(folder: Path) -> Path:
+    """Our packages as a wheel puts them: in a site-packages with others', one of them poisoned."""
+    site = folder / "site-packages"
+    for package in ("mms", "loaders"):
+        shutil.copytree(ROOT / package, site / package)
+    (site / "mms" / "worker" / "zygote.py").write_text(PROBE)
+    for name in ("numpy", "sklearn", "click"):
+        (site / name).mkdir()
+        (site / name / "__init__.py").write_text("raise RuntimeError('the wrong one')")
+    return site
+
+
+def test_from_a_wheel_only_our_packages_are_taken(tmp_path: Path) -> None:
+    """NumPy and the rest are the environment's own; what it hasn't got, it hasn't got."""
+    site = wheel(tmp_path)
+    (tmp_path / "numpy.py").write_text("raise RuntimeError('the wrong one')")
+    boot = site / "mms" / "worker" / "boot.py"
+    done = subprocess.run(
+        [OLD / "bin" / "python", "-s", boot, site, "mms.worker.runtime", "{}"],
+        env=foreign({**os.environ, "PYTHONPATH": str(site)}),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    own = str(OLD / "lib")
+    assert found["numpy"].startswith(own)
+    assert found["sklearn"].startswith(own)
+    assert found["orjson"] is found["click"] is found["uvicorn"] is None
+    assert found["mms"] == str(site / "mms" / "__init__.py")
+    assert found["loaders"] == str(site / "loaders" / "__init__.py")
+    assert str(site) not in found["codecs"]
+    assert not any(folder.startswith(str(tmp_path)) or not folder for folder in found["path"])
+
+
+@asynccontextmanager
+async def old_fleet(**changes: object) -> AsyncIterator[Fleet]:
+    """Workers in the interpreter of the old scikit-learn."""
+    python = OLD / "bin" / "python"
+    made = options(python=python, environment="old", **changes)
+    fleet = Fleet(workers=1, options=made, listener=Recorder())
+    await fleet.start()
+    try:
+        await fleet.wait_ready(DEADLINE_S)
+        yield fleet
+    finally:
+        await fleet.aclose()
+
+
+async def test_a_worker_runs_there_with_what_is_there(tmp_path: Path) -> None:
+    """The standard library, NumPy and the framework are enough for it; it loads a model."""
+    save = (
+        "import pickle, sys; from sklearn.linear_model import LinearRegression;"
+        "pickle.dump(LinearRegression().fit([[0.], [1.]], [0., 1.]), open(sys.argv[1], 'wb'))"
+    )
+    (tmp_path / "m").mkdir()
+    python, path = OLD / "bin" / "python", tmp_path / "m" / "m.pkl"
+    subprocess.run([python, "-c", save, path], check=True)  # noqa: ASYNC221 - nothing else to do
+    async with old_fleet(runtime="mms.worker.runtime") as fleet:
+        [worker] = fleet.workers
+        environ = Path(f"/proc/{fleet.zygote_pid}/environ").read_bytes()  # noqa: ASYNC240
+        assert b"PYTHONPATH" not in environ
+        assert b"PYTHONMALLOC=malloc\0" in environ
+        loaded = await worker.load(1, tmp_path / "m", {"env_match": "exact", "environments": {}})
+        assert loaded.format == "sklearn"
+        maps = Path(f"/proc/{worker.pid}/maps").read_text()  # noqa: ASYNC240
+        assert str(OLD.resolve() / "lib") in maps
+        assert str(Path(sys.prefix, "lib")) not in maps
+
+
+def test_the_versions_agree() -> None:
+    """The environment is the one that the tests' pins describe."""
+    pins = (ROOT / "tests" / "support" / "envs" / f"{OLD.name}.txt").read_text().splitlines()
+    assert f"scikit-learn=={OLD_VERSION}" in pins
+    assert Path(mms.__file__).is_relative_to(ROOT)
