@@ -23,7 +23,7 @@ from loaders.environment import demand_fit, relevant
 from loaders.folder import find_model, head_of, unsupported
 from loaders.handler_place import Script, find_script
 from loaders.manifest import Manifest, read_manifest
-from loaders.versions import versions_of
+from loaders.versions import canonical, versions_of
 
 GROUP: Final = "mms.loaders"
 TABLE: Final = {
@@ -62,9 +62,12 @@ _PRELOAD: Final = (
 
 @cache
 def _added() -> dict[str, str]:
-    found: Any = entry_points()
-    chosen = found.select(group=GROUP) if hasattr(found, "select") else found.get(GROUP, ())
-    return {point.name: point.value for point in chosen}  # a plain dict before Python 3.10
+    try:
+        points: Any = entry_points(group=GROUP)
+    except TypeError:  # Python 3.9 knows no arguments, and gives a dict
+        everything: Any = entry_points()
+        points = everything.get(GROUP, ())
+    return {point.name: point.value for point in points}
 
 
 def formats() -> tuple[str, ...]:
@@ -166,7 +169,7 @@ def _script_needs(folder: Path, manifest: Manifest) -> dict[str, str]:
     try:
         path, kind = model_file(folder, manifest)
     except LoadError:  # which files to load, and how, is the script's business
-        return dict(manifest.versions)
+        return {canonical(name): version for name, version in manifest.versions.items()}
     return relevant(versions_of(folder / path, manifest), kind)
 
 
