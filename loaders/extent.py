@@ -7,8 +7,7 @@ Both are found here in time that grows with what the pickle holds. Pure: looks, 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from itertools import chain
+from collections.abc import Collection
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +16,7 @@ from loaders.base import LoadError
 
 MAX_DEPTH: Final = 200
 _CONTAINERS: Final = (list, tuple, dict, set, frozenset)
+_LEAVES: Final = frozenset({str, bytes, int, float, bool, complex, type(None)})
 _FREE: Final = 1 << 20  # items that may be walked whatever the pickle's own size
 _SHARED: Final = 1000  # how often everything may be walked again by way of another holder
 _SAFE_KEYS: Final = frozenset({str, bytes, bool, type(None)})  # what hashes can't be chosen of
@@ -47,22 +47,23 @@ class Walk:
             return 0
         if depth > MAX_DEPTH:
             raise LoadError("the pickle is nested too deep, or holds itself")
-        total = 0
+        self.count += len(items)
+        total = len(items)
         for item in items:
-            self.count += 1
-            total += 1 + self.into(item, depth + 1)
+            if type(item) not in _LEAVES:
+                total += self.into(item, depth + 1)
         if total > _FREE + _SHARED * self.count:
             raise LoadError("the pickle holds the same things in each other again and again")
         self._known[id(thing)] = total
         return total
 
-    def _items(self, thing: Any) -> Iterable[Any] | None:
+    def _items(self, thing: Any) -> Collection[Any] | None:
         if isinstance(thing, dict):
-            return chain(thing.keys(), thing.values())
+            return [*thing.keys(), *thing.values()]
         if isinstance(thing, _CONTAINERS):
             return thing
         if isinstance(thing, np.ndarray):
-            return thing.flat if thing.dtype.kind == "O" else None
+            return thing.ravel().tolist() if thing.dtype.kind == "O" else None
         if self._estimators and hasattr(type(thing), "get_params"):
             return tuple(vars(thing).values())
         return None
