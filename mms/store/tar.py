@@ -84,6 +84,8 @@ def read_members(source: Source, limits: Limits) -> Iterator[Member]:
         else:
             yield _member(header, extended)
             extended, in_a_row = {}, 0
+    if extended:
+        raise ModelLoadError("the archive has extended headers without a member")
     if not _is_end(source.exactly(BLOCK)):
         raise ModelLoadError("the archive is truncated: half of its end mark is missing")
 
