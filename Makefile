@@ -1,5 +1,6 @@
 # make demo: the main job, end to end.   make test: lint, types, the whole suite.
 # make matrix: run the tests that prove what is served, and write it into the README.
+# make fuzz: mutated models, archives and request bodies, for two minutes.
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -9,7 +10,7 @@ OLD_PINS := tests/support/envs/$(OLD).txt
 PYTHON ?= python3
 CONSTRAINTS := docker/constraints.txt
 
-.PHONY: demo test lint types tests matrix format clean
+.PHONY: demo test lint types tests matrix fuzz format clean
 
 demo: $(STAMP)
 	@$(BIN)/mms demo $(if $(ONCE),--once)
@@ -29,6 +30,10 @@ tests: $(STAMP) $(ENVS)/.$(OLD)
 matrix: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m supports --support-matrix $(VENV)/support.json
 	$(BIN)/python -m tests.support.matrix $(VENV)/support.json README.md
+
+# Mutated models, archives and request bodies, FOR so many seconds; SEED repeats a run.
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.fuzz --seconds $(or $(FOR),120) $(if $(SEED),--seed $(SEED))
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,1 @@
+"""A small fuzzer for the places where bytes from outside come in: ``python -m tests.fuzz``."""

@@ -1,0 +1,80 @@
+"""The process that tries mutated inputs, one after the other, for ever: see ``tests.fuzz.run``."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import signal
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from tests.fuzz import archives, texts
+from tests.hostile.entrances import FUZZED, outcome, say
+
+MEMORY: Final = 1 << 30
+SECONDS: Final = 8  # of processor time
+
+
+def _pickle(rng: random.Random) -> bytes:
+    from tests.fuzz import pickles  # scikit-learn takes seconds that the others needn't
+
+    return pickles.mutated(rng)
+
+
+MUTATORS: Final[dict[str, Callable[[random.Random], bytes]]] = {
+    "unpickler": _pickle,
+    "archive": archives.mutated,
+    "json": texts.json_body,
+    "jsonlines": texts.json_lines,
+    "csv": texts.csv_body,
+    "npy": texts.npy,
+    "npz": texts.npz,
+    "manifest": texts.manifest,
+    "target": texts.target,
+}
+"""Of the targets, those for which there is an entrance."""
+
+
+def entrance(target: str) -> Callable[[bytes, Path], str] | None:
+    """Where inputs of a target go in; a codec is there under its content type."""
+    types = {"json": "application/json", "jsonlines": "application/jsonlines", "csv": "text/csv",
+             "npy": "application/x-npy", "npz": "application/x-npz"}  # fmt: skip
+    return FUZZED.get(types.get(target, target))
+
+
+def targets() -> list[str]:
+    return [target for target in MUTATORS if entrance(target) is not None]
+
+
+def main(target: str, seed: int, first: int, current: Path) -> None:
+    warnings.simplefilter("ignore")
+    MUTATORS[target](random.Random(0))  # imports, and fits what is to be mutated
+    _bound()
+    enter = entrance(target)
+    assert enter is not None
+    number = first
+    while True:
+        body = MUTATORS[target](random.Random(f"{seed} {target} {number}"))
+        current.write_bytes(body)
+        with tempfile.TemporaryDirectory() as folder:
+            signal.setitimer(signal.ITIMER_PROF, SECONDS)
+            told = outcome(lambda: enter(body, Path(folder)))  # noqa: B023 - called here and now
+            signal.setitimer(signal.ITIMER_PROF, 0)
+        say(told)
+        number += 1
+
+
+def _bound() -> None:
+    pages = int(Path("/proc/self/statm").read_text().split()[5])
+    limit = pages * os.sysconf("SC_PAGE_SIZE") + MEMORY
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))

@@ -1,0 +1,109 @@
+"""Runs mutated inputs in a child process that is bounded, and tells what was wrong with which.
+
+The child (``python -m tests.fuzz.child``) makes the inputs itself from the seed, so that one number
+is all there is to repeat a run. It writes each into a file before it is tried: when the child dies,
+that file is the one. A child that is silent for too long is ended, and counts as one that died.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parent.parent.parent
+SECONDS_EACH: Final = 40  # where it waits; where it works it has less
+_START_S: Final = 60
+
+
+@dataclass
+class Report:
+    """What came of one target; ``findings`` are files that hold inputs, by what they did."""
+
+    target: str
+    tried: int = 0
+    refused: int = 0
+    findings: dict[str, Path] = field(default_factory=dict)
+
+
+def fuzz(target: str, *, seed: int, seconds: float, folder: Path, most: int = 1 << 62) -> Report:
+    """Try for so long, or so many; goes on behind an input that killed the child."""
+    report = Report(target)
+    folder.mkdir(parents=True, exist_ok=True)
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and report.tried < most:
+        if not _child(report, seed, until, folder, most):
+            break
+    return report
+
+
+def _child(report: Report, seed: int, until: float, folder: Path, most: int) -> bool:
+    """One child's life; whether another should follow it."""
+    current = folder / f"{report.target}.current"
+    process: subprocess.Popen[bytes] = subprocess.Popen(
+        [sys.executable, "-m", "tests.fuzz.child", report.target, str(seed), str(report.tried),
+         str(current)],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT,
+    )  # fmt: skip
+    assert process.stdout is not None
+    with process.stdout:
+        lines = _Lines(process.stdout.fileno())
+        patience: float = _START_S
+        while time.monotonic() < until and report.tried < most:
+            line = lines.next(patience)
+            if line is None:
+                break
+            _count(report, json.loads(line), current)
+            patience = SECONDS_EACH
+        else:
+            process.kill()
+            process.wait()
+            return False
+        process.kill()
+        how = process.wait()
+    what = (
+        "took too long" if how in {-9, -27} else f"died by {-how}" if how < 0 else f"ended by {how}"
+    )
+    _keep(report, what, current)
+    report.tried += 1
+    return True
+
+
+class _Lines:
+    """Lines out of a pipe that may fall silent."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._text = b""
+
+    def next(self, patience_s: float) -> bytes | None:
+        """One line; None where none comes in time, or ever."""
+        while b"\n" not in self._text:
+            ready, _, _ = select.select([self._fd], [], [], patience_s)
+            data = os.read(self._fd, 1 << 16) if ready else b""
+            if not data:
+                return None
+            self._text += data
+        line, _, self._text = self._text.partition(b"\n")
+        return line
+
+
+def _count(report: Report, told: dict[str, str], current: Path) -> None:
+    report.tried += 1
+    report.refused += "refused" in told
+    if "fault" in told:
+        _keep(report, f"{told['fault'][:200]} at {told['where']}", current)
+
+
+def _keep(report: Report, what: str, current: Path) -> None:
+    if what in report.findings or not current.exists():
+        return
+    kept = current.with_name(f"{report.target}-{report.tried}.input")
+    kept.write_bytes(current.read_bytes())
+    report.findings[what] = kept
