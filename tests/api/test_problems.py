@@ -16,6 +16,7 @@ ALL = [
     cls
     for _, cls in inspect.getmembers(errors, inspect.isclass)
     if issubclass(cls, errors.MmsError) and cls.__module__ == errors.__name__
+    if cls is not errors.OtherEnvironment  # between a worker and the engine: no caller sees it
 ]
 # The public table: what callers and dashboards stand on.
 PUBLISHED = {
