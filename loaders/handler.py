@@ -99,6 +99,7 @@ class ScriptModel:
     format = "script"
     methods: tuple[str, ...] = ("predict",)
     batchable = False
+    keeps_files = True  # a script may open files of its artifact at any request
     signature = Signature()
 
     def __init__(

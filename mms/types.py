@@ -34,6 +34,7 @@ class Loaded:
     batchable: bool
     signature: dict[str, object] = field(default_factory=dict)
     load_s: float = 0.0
+    keeps_files: bool = False  # it may read its files later, too: they stay as long as it does
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mms.engine.lane import Lane
@@ -15,6 +16,13 @@ class Copy:
 
     worker: Worker
     lane: Lane
+    files: Callable[[], None] | None = None  # lets its files go: it has them as long as it lives
+
+    def let_files_go(self) -> None:
+        """Once it is gone; more calls do nothing."""
+        files, self.files = self.files, None
+        if files is not None:
+            files()
 
 
 Entry = ModelEntry[Copy]

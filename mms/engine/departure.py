@@ -87,8 +87,10 @@ class Departures:
             self._in_use[entry.model_id] = in_use
             await in_use
         started = time.monotonic()
-        if entry.copy is not None:
-            await entry.copy.worker.unload(entry.model_id)
+        copy = entry.copy
+        if copy is not None:
+            await copy.worker.unload(entry.model_id)
+            copy.let_files_go()
         self._registry.unloaded(entry)
         self.wake_who_wait_for_room()
         self._metrics.unloaded(time.monotonic() - started)

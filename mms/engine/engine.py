@@ -164,6 +164,7 @@ class Engine:
         for entry in self.registry.entries_of(worker.id):
             if entry.copy is not None:
                 entry.copy.lane.abandon()
+                entry.copy.let_files_go()
         for entry in self.registry.worker_lost(worker.id):
             self._metrics.evicted("memory", "worker_lost")
             self._metrics.forget(entry.key)

@@ -148,7 +148,8 @@ class Flights:
         try:
             await self._load(entry, fetched, deadline)
         finally:
-            fetched.release()
+            if entry.copy is None or entry.copy.files is None:
+                fetched.release()
 
     @property
     def _limit(self) -> str:
@@ -248,7 +249,8 @@ class Flights:
             raise WorkerLost(worker.reason, began=True)
         entry.load_s = time.monotonic() - started
         try:
-            copy = Copy(worker, self._make_lane(entry, worker, loaded))
+            files = fetched.release if loaded.keeps_files else None
+            copy = Copy(worker, self._make_lane(entry, worker, loaded), files)
             victims = self._registry.commit(entry, loaded, copy)
         except MmsError:
             await worker.unload(entry.model_id)

@@ -146,6 +146,7 @@ def encode_loaded(loaded: Loaded) -> bytes:
         "batchable": loaded.batchable,
         "signature": loaded.signature,
         "load_s": float(loaded.load_s),
+        "keeps_files": loaded.keeps_files,
     }
     payload = _json(fields)
     return payload if len(payload) <= MAX_JSON else _json(fields | {"signature": {}})
@@ -168,6 +169,7 @@ def decode_loaded(payload: bytes) -> Loaded:
         batchable=batchable,
         signature=signature,
         load_s=load_s,
+        keeps_files=fields.get("keeps_files") is True,
     )
 
 

@@ -95,6 +95,7 @@ class LoadSlot:
             batchable=model.batchable,
             signature=_plain(model.signature),
             load_s=load_s,
+            keeps_files=bool(getattr(model, "keeps_files", False)),
         )
         payload = payloads.encode_loaded(loaded)
         self._sizes[request.model_id] = loaded.bytes

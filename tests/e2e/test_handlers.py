@@ -366,3 +366,32 @@ def test_the_single_model_container(tmp_path: Path) -> None:
     }
     with Server(tmp_path / "server", settings) as server:
         assert server.invoke(None, [[1, 2, 3, 4]]).json() == [2.0, "own"]
+
+
+# --- Files ---
+
+
+def test_a_script_finds_its_files_as_long_as_it_is_loaded(
+    s3_server: S3Server, bucket: Bucket, tmp_path: Path
+) -> None:
+    """What it opens at a request is there, whatever the disk tier had to make room for since."""
+    reads = (
+        "import pathlib\n"
+        "def model_fn(model_dir): return pathlib.Path(model_dir)\n"
+        "def predict_fn(data, model): return [len((model / 'words.txt').read_text())]\n"
+    )
+    filler = b"\0" * 400_000
+    settings = {"MMS_TRUST": "all", "MMS_DISK_BUDGET": "1MiB"}
+    with world(s3_server, bucket, tmp_path, **settings) as home:
+        put(home, "reader.tar.gz", {"code/inference.py": reads, "words.txt": "x" * 300_000})
+        assert invoke(home, "reader.tar.gz", [[1]]).json() == [300_000]
+        for i in range(4):  # more than the disk tier has room for
+            put(home, f"filler{i}.tar.gz", {"model.joblib": dumped(iris()), "filler.bin": filler})
+            assert home.ask(f"filler{i}.tar.gz", [[5.1, 3.5, 1.4, 0.2]]).status == 200
+        assert invoke(home, "reader.tar.gz", [[1]]).json() == [300_000]
+        assert "reader.tar.gz" in home.on_disk()
+        home.unload("reader.tar.gz")
+        for i in range(4, 8):
+            put(home, f"filler{i}.tar.gz", {"model.joblib": dumped(iris()), "filler.bin": filler})
+            assert home.ask(f"filler{i}.tar.gz", [[5.1, 3.5, 1.4, 0.2]]).status == 200
+        assert "reader.tar.gz" not in home.on_disk()
