@@ -46,8 +46,8 @@ class JoblibLoader:
             try:
                 made = _unpickled(path, options)
             except LoadError as error:
-                raise _with_versions(error, _versions(_saved_by(caught))) from error
-        saved_by = _saved_by(caught)
+                raise _with_versions(error, _versions(made_by(caught))) from error
+        saved_by = made_by(caught)
         if saved_by:  # only the load has shown it: it was out of sight before
             demand_fit({"scikit-learn": saved_by}, options.env_match, options.environments)
         versions = _versions(saved_by)
@@ -78,7 +78,7 @@ def _unpickled(path: Path, options: LoadOptions) -> Any:
         raise LoadError(f"the model file can't be unpickled: {first_line(error)}") from error
 
 
-def _saved_by(caught: list[warnings.WarningMessage]) -> str:
+def made_by(caught: list[warnings.WarningMessage]) -> str:
     """Which version made the model, where scikit-learn warned that it is another; else ""."""
     for warning in caught:
         saved_by = getattr(warning.message, "original_sklearn_version", None)

@@ -102,7 +102,8 @@ def input_kind(model: Any) -> Kind:
 def input_columns(model: Any) -> Columns:
     """The columns of a model that takes a table."""
     names = _names(model)
-    count = len(names) if names is not None else getattr(model, "n_features_in_", None)
+    # CatBoost's own classes forget it when they are pickled, and say 0
+    count = len(names) if names is not None else getattr(model, "n_features_in_", 0) or None
     numeric = None if _needs_numbers(model) else _numeric_columns(front(model))
     return Columns(names=names, count=count, numeric=numeric, uniform=numeric is None)
 

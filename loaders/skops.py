@@ -8,13 +8,16 @@ checked and served as an unpickled one is.
 from __future__ import annotations
 
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
 from loaders.base import LoadError, LoadOptions
 from loaders.checks import check_built
 from loaders.contents import require_model
+from loaders.environment import OtherEnvironment, demand_fit
 from loaders.estimator import EstimatorModel
+from loaders.joblib import made_by
 from loaders.parts import parts
 from loaders.skops_zip import check_zip
 from loaders.unpickle import first_line
@@ -31,17 +34,22 @@ class SkopsLoader:
     def load(self, path: Path, options: LoadOptions) -> EstimatorModel:
         check_zip(path)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of other versions of scikit-learn
-                return _model(path, options)
-        except (LoadError, MemoryError):
+            return _model(path, options)
+        except (LoadError, OtherEnvironment, MemoryError):
             raise
+        except zipfile.BadZipFile as error:
+            raise LoadError("the skops file is corrupt or cut short") from error
         except Exception as error:
             raise LoadError(f"the skops file can't be loaded: {first_line(error)}") from error
 
 
 def _model(path: Path, options: LoadOptions) -> EstimatorModel:
-    estimator = _trusted(path) if options.trusted else _restricted(path, options.allow_globals)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        estimator = _trusted(path) if options.trusted else _restricted(path, options.allow_globals)
+    saved_by = made_by(caught)
+    if saved_by:
+        demand_fit({"scikit-learn": saved_by}, options.env_match, options.environments)
     require_model(estimator)
     model = EstimatorModel(estimator, options)
     model.format = "skops"

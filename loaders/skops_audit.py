@@ -16,7 +16,7 @@ from loaders import allowlist, reconstruct, states
 from loaders.base import LoadError
 from loaders.skops_zip import check_array, sparse_bytes, unpacked_limit
 from loaders.unpickle import check_keys
-from loaders.vocabulary import printable
+from loaders.vocabulary import Refused, printable
 
 _MENTIONED: Final = frozenset({"TypeNode", "FunctionNode"})
 _MADE: Final = frozenset({
@@ -54,7 +54,7 @@ def construct(path: Path, extra: frozenset[str]) -> Any:
     nodes = list(_walk(root, set()))
     refused = sorted({name for name in (_refused(node, extra) for node in nodes) if name})
     if refused:
-        raise LoadError(_message(refused))
+        raise Refused(_message(refused), needs="trust")
     _check_sparse(nodes, unpacked_limit(path.stat().st_size))
     natives: list[Any] = []
     for node in nodes:
@@ -88,6 +88,8 @@ def _children(node: Any) -> Iterator[Any]:
 def _refused(node: Any, extra: frozenset[str]) -> str | None:
     """The name of what this node would make, if it may not."""
     kind, full = type(node).__name__, f"{node.module_name}:{node.class_name}"
+    if "." in str(node.class_name):
+        return full
     is_old = type(node).__module__.startswith("skops.io.old.")
     if full in extra or (kind in _HARMLESS and not is_old):
         return None

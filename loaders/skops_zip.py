@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -20,6 +21,8 @@ from loaders.source import FREE_BYTES, MAX_BYTES, MAX_RATIO
 SCHEMA: Final = "schema.json"
 MAX_MEMBERS: Final = 100_000
 MAX_SCHEMA_BYTES: Final = 256 << 20
+BROKEN: Final = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
+"""What reading a broken zip raises; RuntimeError where a member is encrypted."""
 _BOMB: Final = "the skops file unpacks to far more than its size, so it is refused"
 
 
@@ -35,10 +38,10 @@ def check_zip(path: Path) -> None:
             referred = _referred(json.loads(archive.read(SCHEMA)), sizes)
         if referred > unpacked_limit(path.stat().st_size):
             raise LoadError(_BOMB)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
-        raise LoadError("the skops file is corrupt or cut short") from error
     except (ValueError, RecursionError) as error:
         raise LoadError(f"the skops file is corrupt: its {SCHEMA} isn't valid JSON") from error
+    except BROKEN as error:
+        raise LoadError("the skops file is corrupt or cut short") from error
 
 
 def unpacked_limit(size: int) -> int:
@@ -101,7 +104,7 @@ def sparse_bytes(buffer: io.BytesIO) -> int:
             for name, size in sizes.items():
                 with archive.open(name) as member:
                     _check_array(member, size)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except BROKEN as error:
         raise LoadError("the skops file is corrupt: a sparse matrix in it isn't one") from error
     buffer.seek(0)
     return sum(sizes.values())

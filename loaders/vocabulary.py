@@ -31,6 +31,13 @@ _MADE: Final = {  # made by guarded calls, so their own names need not come up i
 }
 
 
+_OWN_WAYS: Final = {  # of frameworks whose pickles hold what their own files say more plainly
+    "xgboost": "model.save_model('model.ubj')",
+    "lightgbm": "model.booster_.save_model('model.txt')",
+    "catboost": "model.save_model('model.cbm')",
+}
+
+
 class ArrayStub:
     """Stands where joblib's array wrapper stood; the array's bytes follow it in the file."""
 
@@ -67,6 +74,14 @@ def refused(name: str) -> LoadError:
         return LoadError(
             f"the pickle asks for '{shown}', which the scikit-learn installed here doesn't have: "
             "another version made the model; save it again with this one"
+        )
+    own_way = _OWN_WAYS.get(name.partition(".")[0])
+    if own_way is not None:
+        return Refused(
+            f"the pickle asks for '{shown}', which isn't on the allow-list, so it was not loaded; "
+            f"save that model by itself, with {own_way}, or, if you trust all of the prefix, set "
+            "MMS_TRUST=all",
+            needs="trust",
         )
     return Refused(
         f"the pickle asks for '{shown}', which isn't on the allow-list, so it was not loaded; "

@@ -7,7 +7,7 @@ import pytest
 
 from loaders.base import InputError, LoadError, LoadOptions
 from loaders.boosting import BoostingModel, Engine, column_names, is_tree, option
-from loaders.categories import Matrix, matrix_columns
+from loaders.categories import Codes, Matrix, matrix_columns
 from loaders.rows import fit_rows
 from tests.loaders.support import csv, rows
 
@@ -94,7 +94,7 @@ def test_options_are_checked() -> None:
 
 
 CITIES = matrix_columns(("city", "size", "x"), 3, {0: ["Berlin", "Tokyo"], 1: [10, 20]})
-CODES = {0: {"Berlin": 0, "Tokyo": 1}, 1: {10: 0, 20: 1}}
+CODES: Codes = {0: {"Berlin": 0, "Tokyo": 1}, 1: {10: 0, 20: 1}}
 
 
 def test_categories_become_codes() -> None:

@@ -103,7 +103,7 @@ def test_a_regressor_gives_its_values(loss: str, tmp_path: Path) -> None:
 
 def test_a_ranker_gives_its_values(tmp_path: Path) -> None:
     """Which are no probabilities."""
-    own = cb.CatBoostRanker(loss_function="YetiRank", **QUIET)
+    own = cb.CatBoostRanker(loss_function="YetiRank", bootstrap_type="No", **QUIET)
     own.fit(X, Y, group_id=np.repeat(np.arange(15), 10))
     _same(_answer(_served(own, tmp_path), rows(*X.tolist())), own.predict(X))
 
@@ -119,9 +119,8 @@ def test_the_manifest_chooses_the_method(tmp_path: Path) -> None:
 
 
 def _sent() -> list[list[Any]]:
-    return [
-        [float(r.x), str(r.city), int(r.size), str(r.note)] for r in FRAME.itertuples(index=False)
-    ]
+    sent: list[list[Any]] = FRAME.to_numpy(dtype=object).tolist()
+    return sent
 
 
 def test_categories_and_texts_are_taken_as_they_are(tmp_path: Path) -> None:

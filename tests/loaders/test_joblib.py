@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import logging
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
 import joblib
@@ -284,3 +286,28 @@ DAMAGEABLE = [
     _dumped(HistGradientBoostingRegressor(max_iter=2, min_samples_leaf=2).fit(_ROWS, _ROWS[:, 0])),
     _dumped(KNeighborsRegressor(algorithm="kd_tree").fit(_ROWS, _ROWS[:, 0])),
 ]
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "way"),
+    [
+        ("xgboost.sklearn", "XGBClassifier", r"model\.save_model\('model\.ubj'\)"),
+        ("lightgbm.sklearn", "LGBMRegressor", r"model\.booster_\.save_model\('model\.txt'\)"),
+        ("catboost.core", "CatBoostClassifier", r"model\.save_model\('model\.cbm'\)"),
+    ],
+)
+def test_a_pickle_of_another_frameworks_estimator_says_how_to_save_it(
+    module: str, name: str, way: str, tmp_path: Path
+) -> None:
+    """Its own file needs no trust; where the prefix is trusted, the pickle is served as it is."""
+    kind = getattr(importlib.import_module(module), name)
+    quiet: dict[str, Any] = {"verbose": -1} if "lightgbm" in module else {"verbosity": 0}
+    if "catboost" in module:
+        quiet = {"verbose": 0, "allow_writing_files": False}
+    rows_of, labels = np.arange(80.0).reshape(40, 2), np.arange(40) % 2
+    own = kind(n_estimators=3, **quiet).fit(rows_of, labels)
+    joblib.dump(own, tmp_path / "m.joblib")
+    with pytest.raises(LoadError, match=f"asks for '{module}:{name}'.*by itself, with {way}"):
+        JoblibLoader().load(tmp_path / "m.joblib", LoadOptions())
+    model = JoblibLoader().load(tmp_path / "m.joblib", LoadOptions(trusted=True))
+    assert answer(model, rows(*rows_of.tolist())) == own.predict(rows_of).tolist()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ def test_every_form_comes_to_the_same(tmp_path: Path) -> None:
         csv("c,a,b,d", "1,5,3.5,0.5", header=True),
         Payload(form="inputs", tensors={"a": [5], "b": [3.5], "c": [1], "d": [0.5]}),
     ]
-    expected = NUMBERS.predict(np.array([row]))
+    expected: Any = NUMBERS.predict(np.array([row]))
     for payload in payloads:
         _same(_answer(model, payload), expected)
     batch = concatenate([model.prepare(p) for p in payloads])
@@ -131,7 +132,7 @@ def test_whole_numbers_keep_all_their_digits(tmp_path: Path) -> None:
 def test_categories_are_those_of_the_training(tmp_path: Path) -> None:
     """Texts and whole numbers as the DataFrame had them; an unknown one is a missing value."""
     model = _served(OF_FRAME, tmp_path)
-    sent = [[float(r.x), str(r.city), int(r.size)] for r in FRAME.itertuples(index=False)]
+    sent = FRAME.to_numpy(dtype=object).tolist()
     _same(_answer(model, rows(*sent)), OF_FRAME.predict(FRAME))
     lines = [",".join(map(str, row)) for row in sent]
     _same(_answer(model, csv("x,city,size", *lines)), OF_FRAME.predict(FRAME))
@@ -181,7 +182,7 @@ def _swap(pattern: str, new: str) -> Callable[[str], str]:
 def _resized(text: str) -> str:
     starts = [m.start() for m in re.finditer(r"^Tree=", text, re.MULTILINE)]
     starts.append(text.index("end of trees"))
-    sizes = [str(end - start) for start, end in zip(starts, starts[1:], strict=False)]
+    sizes = [str(end - start) for start, end in pairwise(starts)]
     return re.sub(r"^tree_sizes=.*$", f"tree_sizes={' '.join(sizes)}", text, flags=re.MULTILINE)
 
 
@@ -265,6 +266,6 @@ def test_what_lightgbm_says_is_said(tmp_path: Path, capfd: pytest.CaptureFixture
     (tmp_path / "m.txt").write_text(
         TEXT.replace("objective=multiclass num_class:3", "objective=no")
     )
-    with pytest.raises(LoadError, match="LightGBM can't load the model: LightGBMError: .*no"):
+    with pytest.raises(LoadError, match=r"LightGBM can't load the model: LightGBMError: .*no"):
         load_model(tmp_path, LoadOptions())
     assert capfd.readouterr().out == ""

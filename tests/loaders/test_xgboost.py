@@ -188,7 +188,7 @@ def test_categories_are_those_of_the_training(name: str, tmp_path: Path) -> None
     for one_by_one in (1, 10):
         booster = xgb.train({**ONE, "max_cat_to_onehot": one_by_one}, data, 6)
         model = _served(booster, tmp_path, name)
-        sent = [[str(r.city), int(r.size), float(r.x)] for r in FRAME.itertuples(index=False)]
+        sent = FRAME.to_numpy(dtype=object).tolist()
         expected = booster.predict(data)
         _same(_answer(model, rows(*sent)), expected)
         lines = [",".join(map(str, row)) for row in sent]
