@@ -43,7 +43,8 @@ def where(policy: str, *others: Environment, **needs: str) -> str:
         ("compatible", {"scikit_learn": "1.10.0"}, "refused"),
         ("compatible", {"scikit_learn": "2.9.1"}, "refused"),
         ("compatible", {"scikit_learn": "no version"}, "refused"),
-        ("compatible", {"scikit_learn": "1.9.1", "python": "3.10.2"}, "refused"),
+        ("compatible", {"scikit_learn": "1.9.1", "python": "3.10.2"}, "here"),
+        ("compatible", {"scikit_learn": "1.9.1", "python": "2.7.18"}, "refused"),
         ("compatible", {"scikit_learn": "1.9.1", "python": "3.11"}, "here"),
         ("compatible", {"numpy": "2.0.0"}, "here"),
         ("compatible", {"numpy": "1.26.4"}, "refused"),
@@ -60,7 +61,7 @@ def where(policy: str, *others: Environment, **needs: str) -> str:
     ],
 )
 def test_what_fits_here(policy: str, needs: dict[str, str], place: str) -> None:
-    """compatible: the same minor of scikit-learn and Python, the same major of others."""
+    """compatible: the same minor of scikit-learn, the same major of others."""
     assert where(policy, **needs) == place
 
 
@@ -85,11 +86,11 @@ def test_the_newest_patch_is_so_by_its_numbers() -> None:
 
 
 def test_an_environment_must_fit_in_everything() -> None:
-    """One with the right scikit-learn and the wrong Python is none."""
-    wrong = Environment("wrong", {SKLEARN: "1.2.2", "python": "3.9.1"})
-    needs = {SKLEARN: "1.2.2", "python": "3.11.2"}
+    """One with the right scikit-learn and the wrong NumPy is none."""
+    wrong = env("wrong", "1.2.2", numpy="2.0.0")
+    needs = {SKLEARN: "1.2.2", "numpy": "1.23.5"}
     assert decide(needs, HERE, "compatible", [wrong]).refused
-    right = env("right", "1.2.0")
+    right = env("right", "1.2.0", numpy="1.26.4")
     assert decide(needs, HERE, "compatible", [wrong, right]).environment == "right"
 
 
