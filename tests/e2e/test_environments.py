@@ -16,13 +16,13 @@ import sklearn
 
 from mms.demo.s3server import S3Server
 from tests.e2e.world import World, world
-from tests.support.environments import OLD, OLD_VERSION, fake_environment, fit_old_models
+from tests.support.environments import OLD, OLD_VERSION, fake_environment, fit_old_models, needs_old
 from tests.support.models import ROW, constant, dumped, iris
 from tests.support.processes import pss
 from tests.support.s3 import Bucket
 from tests.support.server import until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, needs_old]
 
 NAMES = (
     *("logistic", "ridge", "sgd", "forest", "extra", "boosting", "histogram"),

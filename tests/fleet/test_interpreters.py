@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mms.fleet.interpreters import EnvironmentsError, scan
-from tests.support.environments import OLD, OLD_VERSION, fake_environment
+from tests.support.environments import OLD, OLD_VERSION, fake_environment, needs_old
 
 
 def names(folder: Path) -> list[str]:
@@ -31,6 +31,7 @@ def test_names_and_versions(tmp_path: Path) -> None:
     assert not mark.exists()
 
 
+@needs_old
 def test_a_real_one(tmp_path: Path) -> None:
     """As uv makes it; a link to it will do."""
     (tmp_path / "old").symlink_to(OLD)

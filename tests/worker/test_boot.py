@@ -15,8 +15,10 @@ import mms
 from mms.fleet.environment import foreign
 from mms.fleet.fleet import Fleet
 from tests.fleet.world import DEADLINE_S, Recorder, options
-from tests.support.environments import OLD, OLD_VERSION
+from tests.support.environments import OLD, OLD_VERSION, needs_old
 from tests.support.server import ROOT
+
+pytestmark = needs_old
 
 PROBE = """
 import json, sys
