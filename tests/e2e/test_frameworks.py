@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import zipfile
 from collections.abc import Callable, Iterator
@@ -60,20 +61,23 @@ EXPECTED: dict[str, tuple[str, Callable[[pd.DataFrame], Any]]] = {
     "m.cbm": ("CatBoost", CAT.predict),
     "m.skops": ("skops", FOREST.predict),
 }
-each = pytest.mark.parametrize(
-    "target",
-    [
-        pytest.param(
-            target,
-            marks=[
-                pytest.mark.supports(framework=framework, input=kind, format=media)
-                for kind in ("dense numbers", "named columns")
-                for media in ("application/json", "text/csv")
-            ],
-        )
-        for target, (framework, _) in EXPECTED.items()
-    ],
-)
+
+
+def _supporting(kind: str, *media: str) -> pytest.MarkDecorator:
+    """Every model, with marks for the matrix."""
+    return pytest.mark.parametrize(
+        "target",
+        [
+            pytest.param(
+                target,
+                marks=[
+                    pytest.mark.supports(framework=framework, input=kind, format=name)
+                    for name in media
+                ],
+            )
+            for target, (framework, _) in EXPECTED.items()
+        ],
+    )
 
 
 def _cbm(model: Any, folder: Path) -> bytes:
@@ -95,25 +99,46 @@ def home(
         yield made
 
 
-@each
+@_supporting("dense numbers", "application/json", "text/csv")
 def test_a_model_answers_with_the_frameworks_own_numbers(home: World, target: str) -> None:
-    """Rows as arrays and by name, in JSON and in CSV with and without a header, bit for bit."""
+    """Rows as arrays, bit for bit."""
     expected = np.asarray(EXPECTED[target][1](FRAME[:20]))
-    by_name = FRAME[:20].to_dict("records")
-    for rows in (ROWS[:20].tolist(), by_name):
-        got = home.ask(target, {"instances": rows}).json()["predictions"]
-        assert np.array(got, expected.dtype).tobytes() == expected.tobytes()
+    got = home.ask(target, {"instances": ROWS[:20].tolist()}).json()["predictions"]
+    assert np.array(got, expected.dtype).tobytes() == expected.tobytes()
+    answer = home.server.invoke(target, CSV_BODY, content_type="text/csv")
+    assert np.array(answer.json()["predictions"], expected.dtype).tobytes() == expected.tobytes()
+
+
+@_supporting("dense numbers", "application/x-npy", "application/jsonlines")
+def test_arrays_and_lines_are_taken_too(home: World, target: str) -> None:
+    """And the answer comes in the same format, in the framework's own type."""
+    expected = np.asarray(EXPECTED[target][1](FRAME[:20]))
+    out = io.BytesIO()
+    np.save(out, ROWS[:20])
+    npy = "application/x-npy"
+    answer = home.server.invoke(target, out.getvalue(), content_type=npy, Accept=npy)
+    got = np.load(io.BytesIO(answer.body))
+    assert (got.dtype, got.tobytes()) == (expected.dtype, expected.tobytes())
+    lines = "\n".join(map(json.dumps, ROWS[:20].tolist())).encode()
+    kind = "application/jsonlines"
+    answer = home.server.invoke(target, lines, content_type=kind, Accept="application/json")
+    assert np.array(answer.json()["predictions"], expected.dtype).tobytes() == expected.tobytes()
+
+
+@_supporting("named columns", "application/json", "text/csv")
+def test_columns_go_by_name(home: World, target: str) -> None:
+    """In JSON, and in CSV with a header in any order."""
+    expected = np.asarray(EXPECTED[target][1](FRAME[:20]))
+    got = home.ask(target, {"instances": FRAME[:20].to_dict("records")}).json()["predictions"]
+    assert np.array(got, expected.dtype).tobytes() == expected.tobytes()
     header = b"d,c,b,a\n"
     backwards = b"\n".join(b",".join(line.split(b",")[::-1]) for line in CSV_BODY.split(b"\n"))
-    for body, kind in ((CSV_BODY, "text/csv"), (header + backwards, "text/csv; header=present")):
-        answer = home.server.invoke(target, body, content_type=kind)
-        assert answer.status == 200, answer
-        assert np.array(answer.json()["predictions"], expected.dtype).tobytes() == (
-            expected.tobytes()
-        )
+    kind = "text/csv; header=present"
+    answer = home.server.invoke(target, header + backwards, content_type=kind)
+    assert np.array(answer.json()["predictions"], expected.dtype).tobytes() == expected.tobytes()
 
 
-@each
+@pytest.mark.parametrize("target", EXPECTED)
 def test_concurrent_requests_get_their_own_rows(home: World, target: str) -> None:
     """They may run together; whole numbers and broken ones too."""
     expected = np.asarray(EXPECTED[target][1](FRAME))
@@ -136,6 +161,58 @@ def test_a_missing_value_is_one(home: World, target: str) -> None:
     for missing in (None, float("nan")):
         rows = [[*row[:2], missing, row[3]] for row in ROWS[:2].tolist()]
         got = home.ask(target, rows).json()
+        assert np.array(got, expected.dtype).tobytes() == expected.tobytes()
+
+
+CITIES = pd.DataFrame({
+    "x": np.linspace(-1, 1, 60),
+    "city": pd.Categorical(["Tokyo", "Berlin", "New York"] * 20),
+})  # fmt: skip
+HEIGHTS = CITIES["x"] + (CITIES["city"] == "Berlin")
+
+
+def _with_categories(framework: str, folder: Path) -> tuple[str, bytes, Any]:
+    """A model of a DataFrame with a column of texts: its name, its file, and its predictions."""
+    if framework == "XGBoost":
+        data = xgb.DMatrix(CITIES, HEIGHTS, enable_categorical=True)
+        booster = xgb.train({"max_depth": 3, "nthread": 1}, data, 4)
+        return "cities.ubj", bytes(booster.save_raw("ubj")), booster.predict(data)
+    if framework == "LightGBM":
+        settings = {"verbose": -1, "num_threads": 1, "min_data_per_group": 5}
+        light = lgb.train(settings, lgb.Dataset(CITIES, HEIGHTS), 4)
+        light.save_model(folder / "cities.txt")
+        return "cities.txt", (folder / "cities.txt").read_bytes(), light.predict(CITIES)
+    texts = CITIES.astype({"city": str})
+    settings = {"iterations": 4, "verbose": 0, "allow_writing_files": False, "thread_count": 1}
+    cat = cb.CatBoostRegressor(**settings).fit(texts, HEIGHTS, cat_features=["city"])
+    return "cities.cbm", _cbm(cat, folder), cat.predict(texts)
+
+
+@pytest.mark.parametrize(
+    "framework",
+    [
+        pytest.param(
+            name,
+            marks=[
+                pytest.mark.supports(framework=name, input="categories", format="application/json"),
+                pytest.mark.supports(framework=name, input="categories", format="text/csv"),
+            ],
+        )
+        for name in ("XGBoost", "LightGBM", "CatBoost")
+    ],
+)
+def test_categories_are_sent_as_they_are(home: World, framework: str, tmp_path: Path) -> None:
+    """As texts, by position, by name and in CSV; the model knows their codes."""
+    target, body, expected = _with_categories(framework, tmp_path)
+    home.put(target, body)
+    arrays: list[list[Any]] = CITIES.to_numpy(dtype=object).tolist()
+    lines = "x,city\n" + "".join(f"{x!r},{city}\n" for x, city in arrays)
+    answers = [
+        home.ask(target, arrays).json(),
+        home.ask(target, CITIES.astype({"city": str}).to_dict("records")).json(),
+        home.server.invoke(target, lines.encode(), content_type="text/csv").json()["predictions"],
+    ]
+    for got in answers:
         assert np.array(got, expected.dtype).tobytes() == expected.tobytes()
 
 
