@@ -11,6 +11,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import zstandard
+
 from tests.hostile.sample import Sample
 from tests.support.models import constant, dumped
 from tests.support.s3 import tar_of
@@ -279,6 +281,17 @@ _OTHERS: dict[str, tuple[Callable[[str], bytes], str]] = {
     ),
     # what is in what
     "garbage after gzip": (lambda c: gzip.compress(_with()) + b"garbage", "no gzip"),
+    "a zstd bomb": (
+        lambda c: zstandard.compress(header("m", size=96 << 20) + bytes(96 << 20)),
+        "200 times",
+    ),
+    "a zstd of a huge window": (
+        lambda c: b"\x28\xb5\x2f\xfd\x00\xf0" + bytes(40),
+        "",
+    ),
+    "a zstd without an end": (lambda c: zstandard.compress(_with())[:-9], "truncated"),
+    "garbage after zstd": (lambda c: zstandard.compress(_with()) + b"garbage", ""),
+    "zstd in gzip": (lambda c: gzip.compress(zstandard.compress(_with())), "no tar inside"),
     "gzip in gzip": (lambda c: gzip.compress(gzip.compress(_with())), "no tar inside"),
     "a gzip of another method": (lambda c: b"\x1f\x8b\x07\0" + bytes(30), "corrupt"),
     "a gzip without an end": (lambda c: gzip.compress(_with())[:-9], "truncated"),
@@ -291,14 +304,14 @@ _OTHERS: dict[str, tuple[Callable[[str], bytes], str]] = {
     "a tar.gz in a tar": (lambda c: tar_of({"model.tar.gz": gzip.compress(_with())}), "archive"),
     "only folders": (lambda c: header("a/", type=b"5") + END, "no files"),
     "only hidden files": (lambda c: file(".model.joblib", dumped(constant(1.0))) + END, "no files"),
-    "nothing": (lambda c: b"", "neither gzip nor tar"),
+    "nothing": (lambda c: b"", "not an archive"),
     "only an end mark": (lambda c: END, "no files"),
-    "one NUL": (lambda c: b"\0", "neither gzip nor tar"),
-    "text": (lambda c: b"#!/bin/sh\ntouch " + c.encode() + b"/ran\n", "neither gzip nor tar"),
-    "bz2 inside": (lambda c: bz2.compress(_with()), "neither gzip nor tar"),
-    "xz inside": (lambda c: lzma.compress(_with()), "neither gzip nor tar"),
-    "bare deflate": (lambda c: zlib.compress(_with()), "neither gzip nor tar"),
-    "a zip before a tar": (lambda c: b"PK\x03\x04" + _with()[4:], "neither gzip nor tar"),
+    "one NUL": (lambda c: b"\0", "not an archive"),
+    "text": (lambda c: b"#!/bin/sh\ntouch " + c.encode() + b"/ran\n", "not an archive"),
+    "bz2 inside": (lambda c: bz2.compress(_with()), "not an archive"),
+    "xz inside": (lambda c: lzma.compress(_with()), "not an archive"),
+    "bare deflate": (lambda c: zlib.compress(_with()), "not an archive"),
+    "a zip before a tar": (lambda c: b"PK\x03\x04" + _with()[4:], "not an archive"),
     "two models by case": (
         lambda c: file("Model.joblib", dumped(constant(1.0))) + _with(),
         "several models",

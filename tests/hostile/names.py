@@ -372,6 +372,11 @@ _ELSEWHERE = {  # refused, but not for being unknown
     "numpy:lib.format": "dotted name",
     "builtins:object": "list of calls",
     "numpy.ma:loads": "",
+    "builtins:bytearray": "no library writes",
+    "pandas.core.indexes.base:Index": "list of calls",
+    "joblib.numpy_pickle_compat:NDArrayWrapper": "files beside it",
+    "joblib.numpy_pickle_compat:ZNDArrayWrapper": "files beside it",
+    "xgboost.core:Booster": "list of calls",
     "scipy.sparse._csr:csr_matrix": "list of calls",
     "scipy.interpolate._bsplines:BSpline": "list of calls",
 }
