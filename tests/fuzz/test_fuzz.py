@@ -47,15 +47,15 @@ def test_a_fault_is_found_and_its_input_kept(
     (tmp_path / "sitecustomize.py").write_text(
         "import os, tests.hostile.entrances as e\n"
         "def enter(body, folder):\n"
-        "    if len(body) % 5 == 0:\n"
+        "    if len(body) % 3 == 0:\n"
         f"        {deed}\n"
         "    return 'fine'\n"
         "e.FUZZED['target'] = enter\n"
     )
     root = str(Path(__file__).parent.parent.parent)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{root}")
-    report = fuzz("target", seed=1, seconds=60, folder=tmp_path / "found", most=8)
+    report = fuzz("target", seed=1, seconds=60, folder=tmp_path / "found", most=12)
     (found,) = report.findings
     assert found.startswith(what)
-    assert len(report.findings[found].read_bytes()) % 5 == 0
-    assert report.tried >= 8
+    assert len(report.findings[found].read_bytes()) % 3 == 0
+    assert report.tried >= 12
