@@ -274,7 +274,7 @@ def _added(monkeypatch: pytest.MonkeyPatch) -> None:
             EntryPoint("absent", "no_such_framework.loader:Loader", table.GROUP),
         ]
     )
-    monkeypatch.setattr(table, "entry_points", lambda: points)
+    monkeypatch.setattr(table, "entry_points", lambda group: points.select(group=group))
     table._added.cache_clear()
     table._made.cache_clear()
 
