@@ -14,9 +14,9 @@ from loaders import table
 from loaders.base import LoadError, LoadOptions
 from loaders.environment import relevant
 from loaders.folder import code_files
-from loaders.handler_requirements import unmet
 from loaders.manifest import Manifest, read_manifest
-from loaders.refusals import refused_names
+from loaders.pickles.refusals import refused_names
+from loaders.scripts.requirements import unmet
 from loaders.versions import versions_of
 
 

@@ -21,18 +21,18 @@ from loaders.base import Loader, LoadError, LoadOptions, Model
 from loaders.digests import verify
 from loaders.environment import demand_fit, relevant
 from loaders.folder import find_model, head_of, unsupported
-from loaders.handler_place import Script, find_script
 from loaders.manifest import Manifest, read_manifest
+from loaders.scripts.place import Script, find_script
 from loaders.versions import canonical, versions_of
 
 GROUP: Final = "mms.loaders"
 TABLE: Final = {
-    "onnx": "loaders.onnx:OnnxLoader",
-    "xgboost": "loaders.xgboost:XGBoostLoader",
-    "lightgbm": "loaders.lightgbm:LightGbmLoader",
-    "catboost": "loaders.catboost:CatBoostLoader",
-    "skops": "loaders.skops:SkopsLoader",
-    "sklearn": "loaders.joblib:JoblibLoader",
+    "onnx": "loaders.onnx.loader:OnnxLoader",
+    "xgboost": "loaders.boosting.xgboost:XGBoostLoader",
+    "lightgbm": "loaders.boosting.lightgbm:LightGbmLoader",
+    "catboost": "loaders.boosting.catboost:CatBoostLoader",
+    "skops": "loaders.sklearn.skops:SkopsLoader",
+    "sklearn": "loaders.sklearn.joblib:JoblibLoader",
 }
 _ALIASES: Final = {"joblib": "sklearn", "pickle": "sklearn", "scikit-learn": "sklearn"}
 _NEEDS: Final = {
@@ -49,9 +49,9 @@ _EXTRAS: Final = frozenset({"xgboost", "lightgbm", "catboost", "skops"})
 _PRELOAD: Final = (
     "numpy",
     "onnxruntime",
-    "loaders.onnx",
+    "loaders.onnx.loader",
     "joblib",
-    "loaders.joblib",
+    "loaders.sklearn.joblib",
     "pandas",
     "sklearn",
     "sklearn.linear_model",
@@ -157,7 +157,7 @@ def model_file(folder: Path, manifest: Manifest) -> tuple[PurePosixPath, str]:
 
 def _load_script(script: Script, folder: Path, manifest: Manifest, options: LoadOptions) -> Model:
     """What the script makes of the folder, in the environment that its model file needs."""
-    from loaders.handler import load_script  # rarely needed
+    from loaders.scripts.model import load_script  # rarely needed
 
     verify(folder, manifest.files, script.below(folder))
     demand_fit(_script_needs(folder, manifest), options.env_match, options.environments)

@@ -16,7 +16,7 @@ from typing import BinaryIO, Final
 from loaders import sniff
 from loaders.base import LoadError
 from loaders.manifest import Manifest
-from loaders.source import BROKEN, open_source
+from loaders.pickles.source import BROKEN, open_source
 
 LOOK_BYTES: Final = 64 << 20
 """How much of a file is looked at besides its end."""

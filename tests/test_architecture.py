@@ -16,6 +16,10 @@ PACKAGES = ("mms", "loaders", "loadtests")
 MAX_MODULE_LINES = 350
 MAX_FUNCTION_LINES = 60
 
+PARTS = ("pickles", "rows")  # what the formats' loaders are made of
+FORMATS = ("sklearn", "onnx", "boosting", "scripts")
+SINGLE = ("base", "sniff", "manifest", "folder", "environment")  # modules that others stand on
+BELOW = {f"loaders.{name}" for name in PARTS}
 # Who may import whom, by room. What isn't named here is a leaf and may be imported from anywhere.
 LAYERS: dict[str, set[str]] = {
     "mms.cli": {"mms.app", "mms.demo", "mms.scan"},
@@ -25,9 +29,23 @@ LAYERS: dict[str, set[str]] = {
     "mms.engine": {"mms.fleet", "mms.store"},
     "mms.fleet": set(),
     "mms.store": set(),
-    "mms.worker": {"mms.fleet", "loaders"},
+    "mms.worker": {
+        "mms.fleet",
+        "loaders",
+        "loaders.base",
+        "loaders.environment",
+        "loaders.scripts",
+    },
     "mms.demo": set(),
-    "loaders": set(),
+    "loaders": {f"loaders.{name}" for name in (*PARTS, *FORMATS, *SINGLE)},
+    **{f"loaders.{name}": {"loaders.base", "loaders.sniff"} for name in PARTS},
+    "loaders.sklearn": {"loaders.base", "loaders.sniff", "loaders.environment"} | BELOW,
+    "loaders.boosting": {"loaders.base", "loaders.sniff"} | BELOW,
+    "loaders.onnx": {"loaders.base", "loaders.sniff", "loaders.rows"},
+    "loaders.scripts": {"loaders.base", "loaders.folder", "loaders.rows", "loaders.sklearn"},
+    **{f"loaders.{name}": {"loaders.base"} for name in ("sniff", "manifest", "environment")},
+    "loaders.folder": {"loaders.base", "loaders.manifest", "loaders.sniff"},
+    "loaders.base": set(),
     "loadtests": set(),
 }
 LEAVES = {"mms", "mms.errors", "mms.types", "mms.target", "mms.redaction"}
@@ -43,14 +61,19 @@ def modules() -> Iterator[tuple[str, Path]]:
             yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
 
 
+def is_module(name: str) -> bool:
+    path = ROOT.joinpath(*name.split("."))
+    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
+
+
 def imports(path: Path) -> set[str]:
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add(node.module)
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+            members = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= members if all(map(is_module, members)) else members | {node.module}
     return found
 
 
@@ -152,7 +175,7 @@ def worker_side() -> list[Path]:
     )
     loaded = set(done.stdout.split())
     lazily = {name for name, _ in MODULES if name.startswith(("loaders", "mms.worker"))}
-    by_hand = {"loaders.generate_allowlist"}
+    by_hand = {"loaders.pickles.generate_allowlist"}
     return [path for name, path in MODULES if name in (loaded | lazily) - by_hand]
 
 

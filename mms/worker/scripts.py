@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from loaders.base import InputError, ScriptModel
-from loaders.handler import ScriptError, Unreadable, Unwritable
-from loaders.handler_code import public
-from loaders.handler_context import ATTRIBUTES
-from loaders.handler_defaults import TEXTS
+from loaders.scripts.context import ATTRIBUTES
+from loaders.scripts.defaults import TEXTS
+from loaders.scripts.model import ScriptError, Unreadable, Unwritable
+from loaders.scripts.modules import public
 from mms.errors import (
     MmsError,
     ModelError,

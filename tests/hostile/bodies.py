@@ -12,7 +12,7 @@ from struct import pack
 import numpy as np
 
 from tests.hostile.machinery import touching
-from tests.loaders.assemble import done
+from tests.loaders.pickles.assemble import done
 
 JSON = "application/json"
 CSV = "text/csv"

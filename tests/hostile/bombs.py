@@ -11,7 +11,19 @@ from struct import pack
 
 from tests.hostile.machinery import LOGISTIC, get, put
 from tests.hostile.sample import Sample
-from tests.loaders.assemble import call, done, dtype, fill, many, name, new, raw, table, text, value
+from tests.loaders.pickles.assemble import (
+    call,
+    done,
+    dtype,
+    fill,
+    many,
+    name,
+    new,
+    raw,
+    table,
+    text,
+    value,
+)
 from tests.support.s3 import tar_of
 
 _HASH = (1 << 61) - 1  # Python's: integers that differ by it have one hash

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from struct import pack
 
 from tests.hostile.sample import Sample
-from tests.loaders.assemble import call, done, fill, many, name, new, table, text, value
-from tests.loaders.test_attacks import SHAPES
+from tests.loaders.pickles.assemble import call, done, fill, many, name, new, table, text, value
+from tests.loaders.pickles.test_attacks import SHAPES
 from tests.support.s3 import tar_of
 
 LOGISTIC = "sklearn.linear_model._logistic:LogisticRegression"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tests.hostile.sample import Sample
-from tests.loaders.assemble import call, done, name, stack_name, text, value
+from tests.loaders.pickles.assemble import call, done, name, stack_name, text, value
 
 _TOUCH = "touch {c}/ran"
 _CODE = "open('{c}/ran', 'w').close()"

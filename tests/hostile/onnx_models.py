@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tests.hostile.machinery import touching
 from tests.hostile.sample import Sample
-from tests.loaders.assemble import done
+from tests.loaders.pickles.assemble import done
 from tests.support.s3 import tar_of
 
 _FLOAT = TensorProto.FLOAT

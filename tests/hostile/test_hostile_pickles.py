@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from loaders.base import LoadError, LoadOptions
-from loaders.joblib import JoblibLoader
+from loaders.sklearn.joblib import JoblibLoader
 from loaders.table import load_model
 from mms.errors import ModelLoadError
 from mms.store.archive import unpack

@@ -8,7 +8,7 @@ from typing import Any
 import joblib
 
 from loaders.base import LoadOptions, Model, Payload
-from loaders.joblib import JoblibLoader
+from loaders.sklearn.joblib import JoblibLoader
 
 
 def served(model: Any, folder: Path, **options: Any) -> Model:

@@ -318,7 +318,7 @@ def test_a_missing_extra_names_what_to_install(name: str) -> None:
 def test_the_preload_list_holds_what_is_installed_and_imports() -> None:
     """The zygote imports these names before it forks; the table alone brings no framework."""
     names = preload_modules()
-    assert {"numpy", "sklearn", "onnxruntime", "loaders.joblib"} <= set(names)
+    assert {"numpy", "sklearn", "onnxruntime", "loaders.sklearn.joblib"} <= set(names)
     assert names.index("onnxruntime") < names.index("sklearn")
     code = "import sys, loaders.table; print({'sklearn','pandas','onnxruntime'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -20,8 +20,9 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from loaders import source, versions
+from loaders import versions
 from loaders.manifest import Manifest
+from loaders.pickles import source
 from loaders.versions import sklearn_version, versions_of
 
 MODEL = LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0])

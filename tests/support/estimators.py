@@ -16,8 +16,8 @@ from sklearn.decomposition import SparseCoder
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression
 
-from loaders.estimator import METHODS
-from loaders.generate_allowlist import fitted, samples
+from loaders.pickles.generate_allowlist import fitted, samples
+from loaders.sklearn.estimator import METHODS
 
 _WORDS: Final = samples()[5][0]
 _ROWS: Final[dict[str, Any]] = {  # stateless: they were "fitted" on numbers

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from loaders.handler import ScriptModel
+from loaders.scripts.model import ScriptModel
 from mms.media.headers import spec_for
 from mms.worker.batching import run_batch
 from mms.worker.replies import Reply
-from tests.loaders.scripts import loaded, script
+from tests.loaders.scripts.artifacts import loaded, script
 
 ECHO = "def transform_fn(model, data, kind, accept): return repr(data), f'{kind}+{accept}'"
 
@@ -159,7 +159,7 @@ def test_a_model_without_a_script_refuses_what_the_front_let_through() -> None:
     from sklearn.linear_model import LinearRegression
 
     from loaders.base import LoadOptions
-    from loaders.estimator import EstimatorModel
+    from loaders.sklearn.estimator import EstimatorModel
 
     fitted = LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0])
     model = EstimatorModel(fitted, LoadOptions())

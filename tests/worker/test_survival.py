@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 from sklearn.preprocessing import FunctionTransformer
 
 from loaders.base import LoadOptions, Model
-from loaders.onnx import OnnxLoader
+from loaders.onnx.loader import OnnxLoader
 from mms.media.headers import spec_for
 from mms.worker.batching import run_batch
 from mms.worker.replies import Reply

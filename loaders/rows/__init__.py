@@ -1,0 +1,1 @@
+"""Requests fitted to models: rows and tensors in, arrays out."""

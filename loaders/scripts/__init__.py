@@ -1,0 +1,1 @@
+"""Models answered by their own scripts: SageMaker's ``code/inference.py``."""

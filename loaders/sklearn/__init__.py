@@ -1,0 +1,1 @@
+"""scikit-learn models, saved with joblib, pickle or skops."""

@@ -1,0 +1,43 @@
+"""Artifacts with scripts, and asking them, as the tests of handlers have it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from loaders.base import LoadOptions
+from loaders.scripts.model import ScriptModel
+from loaders.table import load_model
+
+JSON = "application/json"
+
+
+def artifact(folder: Path, files: Mapping[str, str | bytes]) -> Path:
+    """The files below ``folder``, by their paths."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return folder
+
+
+def loaded(folder: Path, files: Mapping[str, Any], **options: Any) -> ScriptModel:
+    """The model of an artifact with these files, in a trusted prefix."""
+    artifact(folder, files)
+    model = load_model(folder, LoadOptions(trusted=True, **options))
+    assert isinstance(model, ScriptModel)
+    return model
+
+
+def script(body: str, **others: str) -> dict[str, str]:
+    """Files of an artifact whose ``inference.py`` has a ``model_fn`` and this; others by stem."""
+    files = {f"code/{name}.py": text for name, text in others.items()}
+    return {"code/inference.py": f"def model_fn(d): return None\n{body}", **files}
+
+
+def ask(model: ScriptModel, body: bytes | str = "[1]", kind: str = JSON, accept: str = JSON) -> Any:
+    """The answer to one request, read if it is JSON."""
+    answer, content_type = model.answer_raw(body, kind, accept, {})
+    return json.loads(answer) if content_type == JSON else (answer, content_type)
