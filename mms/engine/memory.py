@@ -67,6 +67,7 @@ class MemoryKeeper:
         self._replace = replace
         self._other_bytes = other_bytes  # a disk tier that is really memory
         self._overhead: float | None = None
+        self._least_overhead = budget
         self._readings: dict[int, Reading] = {}
         self._replacing: asyncio.Future[None] | None = None
 
@@ -120,6 +121,8 @@ class MemoryKeeper:
         # A rise counts at once, for the budget is a promise; a fall slowly: peaks come again.
         self._overhead = max(overhead, self._overhead + SMOOTHING * (overhead - self._overhead))
         self._registry.capacity = int(self.budget - self._overhead)
+        self._least_overhead = min(self._least_overhead, overhead)
+        self._registry.ceiling = self.budget - self._least_overhead
 
     def _watch_drift(self) -> None:
         living = {w.id: w for w in self._fleet.workers}

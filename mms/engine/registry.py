@@ -60,10 +60,13 @@ class ModelEntry(Generic[C]):
 
 
 class ModelRegistry(Generic[C]):
-    """See the module. ``capacity`` is what models may take, in bytes; it may change at any time."""
+    """See the module. ``capacity`` is what models may take, in bytes; it may change at any time.
+
+    ``ceiling`` is what it can come back to: what is larger can never fit.
+    """
 
     def __init__(self, *, capacity: int, clock: Callable[[], float], evicts: bool = True) -> None:
-        self.capacity = capacity
+        self.capacity = self.ceiling = capacity
         self.sizes = SizeBook()
         self._clock = clock
         self._evicts = evicts
@@ -144,10 +147,8 @@ class ModelRegistry(Generic[C]):
         load fits into what is free. Raises InsufficientStorage where it can never fit, NoRoom where
         it would if others weren't in use; nothing has changed then.
         """
-        self._refuse_what_never_fits(entry.key, artifact.unpacked_bytes)
         known = self.sizes.known(entry.key, artifact.etag)
-        if known is not None:
-            self._refuse_what_never_fits(entry.key, known)
+        self._refuse_what_is_too_large(entry.key, max(artifact.unpacked_bytes, known or 0))
         estimate = min(self.sizes.estimate(entry.key, artifact), self.capacity)
         staying = self._loaded_bytes - self._leaving_bytes
         missing = staying + self._reserved_bytes + estimate - self.capacity
@@ -167,7 +168,7 @@ class ModelRegistry(Generic[C]):
         """
         assert entry.artifact is not None
         self.sizes.learn(entry.key, entry.artifact, loaded.bytes)
-        self._refuse_what_never_fits(entry.key, loaded.bytes)
+        self._refuse_what_is_too_large(entry.key, loaded.bytes)
         others = self._loaded_bytes - self._leaving_bytes + self._reserved_bytes - entry.bytes
         self._refuse_without_room(entry.key, others + loaded.bytes - self.capacity)
         self._reserved_bytes -= entry.bytes
@@ -242,18 +243,26 @@ class ModelRegistry(Generic[C]):
 
     # -- inside -----------------------------------------------------------------------------------
 
-    def _refuse_what_never_fits(self, key: str, size: int) -> None:
-        if size > self.capacity:
+    def _refuse_what_is_too_large(self, key: str, size: int) -> None:
+        """For good, or as long as other work needs the memory."""
+        if size > max(self.ceiling, self.capacity):
             raise InsufficientStorage(
-                f"{key} takes {size} bytes of memory, more than the {max(self.capacity, 0)} that "
+                f"{key} takes {size} bytes of memory, more than the {max(self.ceiling, 0)} that "
                 "models may have here: raise MMS_MEMORY_BUDGET or use a larger machine"
+            )
+        if size > self.capacity:
+            if not self._evicts:
+                raise _nothing_left(key)
+            raise NoRoom(
+                f"no room for {key} just now: the workers need the memory for what they are at",
+                retry_after_s=1.0,
             )
 
     def _refuse_without_room(self, key: str, missing: int) -> None:
         if missing <= 0 or (self._evicts and missing <= self._evictable.currsize):
             return
         if not self._evicts:
-            raise InsufficientStorage(f"no memory left for {key}: unload other models first")
+            raise _nothing_left(key)
         raise NoRoom(f"no room for {key} just now: every loaded model is in use", retry_after_s=1.0)
 
     def _evict(self, missing: int) -> list[ModelEntry[C]]:
@@ -281,3 +290,7 @@ class ModelRegistry(Generic[C]):
         assert self._loaded_bytes == self._leaving_bytes + sum(e.bytes for e in ready.values())
         assert all(e.pins >= 0 for e in self._table.values())
         assert all(k == e.key for k, e in self._table.items())
+
+
+def _nothing_left(key: str) -> InsufficientStorage:
+    return InsufficientStorage(f"no memory left for {key}: unload other models first")

@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 
 from mms.engine.memory import DRIFT_READINGS, MemoryKeeper
+from mms.errors import InsufficientStorage, NoRoom
 from mms.fleet.worker import Worker
 from tests.engine.fakes import MB, World, artifact, settle
 
@@ -96,6 +97,21 @@ async def test_models_by_their_measured_size_are_no_overhead(scene: Scene) -> No
     await scene.bring("a", 80)
     await scene.bring("b", 70)
     assert await scene.measure(3) == 250
+
+
+async def test_memory_that_others_took_may_come_back(scene: Scene) -> None:
+    """What fitted once can fit again: that is no reason to call it too large for good."""
+    scene.world.engine.departures.room_wait_s = 0.05
+    await scene.measure()
+    scene.grow(300, worker=2)
+    assert await scene.measure() < 0
+    with pytest.raises(NoRoom):
+        await scene.bring("a", 70)
+    with pytest.raises(InsufficientStorage):
+        await scene.bring("b", 260)
+    scene.grow(-300, worker=2)
+    await scene.measure(12)
+    await scene.bring("a", 70)
 
 
 async def test_the_least_recently_used_leave_when_other_memory_grows(scene: Scene) -> None:
