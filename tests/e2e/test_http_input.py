@@ -164,7 +164,8 @@ def test_types_that_cannot_be_read_or_written(made: World, route: str) -> None:
     assert (status, "text/csv" in message) == (415, True)
     status, message = refused(Accept="image/png, text/html;q=0.5")
     assert (status, "application/json" in message) == (406, True)
-    assert refused(Content_Encoding="gzip")[0] == 415
+    status, message = refused(Content_Encoding="br")
+    assert (status, "gzip" in message) == (415, True)
 
 
 def raw(made: World, head: bytes, body: bytes = b"") -> tuple[bytes, bytes]:
