@@ -137,6 +137,8 @@ class _Reader:
         items: dict[str, Any] = {}
         while not self._if_next(b"}"):
             name = self._text()
+            if name in items:  # XGBoost would take the first, and what is checked is one of them
+                raise ValueError("a name twice in one object")
             items[name] = self.value(self.marker(), depth)
         return items
 

@@ -38,12 +38,24 @@ def read_document(data: bytes) -> dict[str, Any]:
     if data[:_BLANKS].lstrip()[:1] != b"{":
         raise LoadError(OLD_FORMAT)
     try:
-        document = ubjson.parse(data) if _is_ubjson(data) else json.loads(data)
+        document = ubjson.parse(data) if _is_ubjson(data) else _json(data)
     except (ValueError, RecursionError) as error:
         raise LoadError("the XGBoost model is corrupt or cut short") from error
     if not isinstance(document, dict):
         _refuse("is no object")
     return document
+
+
+def _json(data: bytes) -> Any:
+    return json.loads(data, object_pairs_hook=_object)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of which XGBoost reads the same as we: it doesn't undo escapes in names."""
+    items = dict(pairs)
+    if len(items) != len(pairs):
+        raise ValueError("a name twice in one object")
+    return items
 
 
 def model_part(data: bytes, document: dict[str, Any]) -> bytes:

@@ -86,10 +86,11 @@ def test_every_type_is_read(data: bytes, value: object) -> None:
         b"i\x01i\x01",
         b"Sd\x00\x00\x00\x00",
         b"Si\x01\xff",
+        b"{i\x01ai\x01i\x01ai\x02}",
     ],
 )
 def test_what_is_no_document_is_a_value_error(data: bytes) -> None:
-    """Cut short, nested without end, or larger than it can be."""
+    """Cut short, nested without end, larger than it can be, or one name for two things."""
     with pytest.raises(ValueError, match=r".+"):
         ubjson.parse(data)
 

@@ -379,9 +379,18 @@ def test_a_crafted_model_never_reaches_native_code(kind: str, tmp_path: Path) ->
         load_model(tmp_path, LoadOptions())
 
 
+def _twice(*names: bytes) -> bytes:
+    """The children of a node by two names that are one; native code takes one, we another."""
+    plain = b'"left_children":'
+    changed = b"".join(b'"%s":[9,9,9],' % name for name in names) + plain
+    return bytes(CLASSES.save_raw("json")).replace(plain, changed, 1)
+
+
 @pytest.mark.parametrize(
     "data",
     [
+        _twice(b"left_children"),
+        _twice(rb"left\u005fchildren"),
         b'{"learner":{' + b'"a":{' * 100_000,
         b'{"learner":{"a":' + b"[" * 100_000,
         bytes(CLASSES.save_raw("ubj"))[:-50],
@@ -390,7 +399,7 @@ def test_a_crafted_model_never_reaches_native_code(kind: str, tmp_path: Path) ->
     ],
 )
 def test_what_is_no_whole_document_is_corrupt(data: bytes, tmp_path: Path) -> None:
-    """Cut short, with something behind it, or nested without end."""
+    """Cut short, with something behind it, nested without end, or with a name twice."""
     (tmp_path / "m.ubj").write_bytes(data)
     with pytest.raises(LoadError, match="corrupt or cut short"):
         load_model(tmp_path, LoadOptions())
