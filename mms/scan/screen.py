@@ -34,7 +34,7 @@ class Lines:
 
     def verdict(self, one: Verdict) -> None:
         if self._shows_all or one.status != "serves" or _is_odd(one):
-            self._console.print(verdict_line(one), markup=False)
+            self._say(verdict_line(one))
 
     def end(self, prefix: str, verdicts: Sequence[Verdict], others: int) -> None:
         if others:
@@ -43,8 +43,13 @@ class Lines:
                 if others == 1
                 else ("objects are no artifacts by their names and were")
             )
-            self._console.print(f"{others:,} {what} left out")
-        self._console.print(f"{prefix}: {summary_line(verdicts)}", markup=False)
+            self._say(f"{others:,} {what} left out")
+        self._say(f"{prefix}: {summary_line(verdicts)}")
+
+    def _say(self, line: str) -> None:
+        """One line, with nothing that would move a cursor or color: it quotes others' words."""
+        shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+        self._console.print(shown, markup=False, emoji=False)
 
 
 class Document:
