@@ -23,6 +23,11 @@ from loaders.pickles.extent import Keys
 
 _DTYPE = re.compile(r"[?biufcmMOSUV]\d{0,9}|bool|object|(u?int|float|complex)\d{1,3}")
 _MAX_COLUMNS: Final = 1 << 20
+_WITH_NEW_OBJ: Final = frozenset({
+    "sklearn.metrics._dist_metrics",
+    "sklearn.neighbors._ball_tree",
+    "sklearn.neighbors._kd_tree",
+})  # fmt: skip
 _PLAIN_BASES = (object, dict, list, tuple, set, frozenset, int, float, str, bytes)
 
 
@@ -151,7 +156,7 @@ def plain_object(cls: Any, base: Any, state: Any) -> Any:
 
 def new_instance(cls: Any) -> Any:
     """The ``newObj`` of scikit-learn's native classes."""
-    demand(isinstance(cls, type), "an object")
+    demand(isinstance(cls, type) and cls.__module__ in _WITH_NEW_OBJ, "an object")
     return cls.__new__(cls)
 
 

@@ -14,12 +14,15 @@ from typing import Any, Final
 import numpy as np
 
 from loaders.base import LoadError
+from loaders.pickles import allowlist
 from loaders.pickles.extent import Walk
-from loaders.pickles.reconstruct import demand
+from loaders.pickles.reconstruct import GUARDED, demand
 from loaders.pickles.states import check_children
-from loaders.sklearn.parts import is_row_wise
+from loaders.sklearn.parts import is_row_wise, parts
 
 _K_MEANS: Final = frozenset({"sklearn.cluster._kmeans", "sklearn.cluster._bisect_k_means"})
+_LISTED: Final = allowlist.KINDS.keys() | allowlist.OLDER.keys() | GUARDED.keys()
+_KEYWORDS: Final = ("args", "params", "params_")  # ends of attributes that hold some
 _TREES_ONLY: Final = frozenset({
     "sklearn.ensemble._forest",
     "sklearn.ensemble._gb",
@@ -30,6 +33,7 @@ _TREES_ONLY: Final = frozenset({
 def check_built(built: Iterable[Any]) -> None:
     """Check every object that a pickle filled; raises LoadError."""
     built = list(built)
+    _check_classes(built)
     walk = Walk(estimators=True)  # also of what was put in after the object was filled
     for part in built:
         walk.into(part)
@@ -48,6 +52,20 @@ def check_built(built: Iterable[Any]) -> None:
             raise LoadError(f"the {name} in the pickle isn't as scikit-learn makes it") from error
 
 
+def _check_classes(built: list[Any]) -> None:
+    """A model may hold types of numbers and texts, and what an operator allowed.
+
+    Others are on the list to be made and filled, not to be called: an array's class gives out any
+    memory, a sparse matrix's believes every index.
+    """
+    within = [one for one in built if not isinstance(one, type)]  # a bare class is no model anyway
+    for part in parts(within):
+        if not isinstance(part, type) or issubclass(part, np.generic):
+            continue
+        if part.__module__ != "builtins" and f"{part.__module__}:{part.__qualname__}" in _LISTED:
+            raise LoadError(f"the pickle holds the class {part.__name__} within a model: refused")
+
+
 def _check_side_effects(part: Any, state: dict[str, Any]) -> None:
     name = type(part).__name__
     if state.get("memory") is not None:
@@ -64,6 +82,13 @@ def _check_side_effects(part: Any, state: dict[str, Any]) -> None:
 
     if any(_has_out(value) for value in state.values()):
         raise LoadError(f"the {name} passes out= to a function, which would overwrite the model")
+    if any(_has_where(key, value) for key, value in state.items()):
+        raise LoadError(f"the {name} passes where= to a function, which would leave cells unset")
+
+
+def _has_where(key: str, value: Any) -> bool:
+    """Whether these are keyword arguments by which a NumPy function answers with old memory."""
+    return key.endswith(_KEYWORDS) and isinstance(value, dict) and "where" in value
 
 
 def _has_out(value: Any) -> bool:

@@ -47,6 +47,7 @@ def parts(model: Any) -> Iterator[Any]:
         seen.add(id(part))
         if isinstance(part, dict):
             waiting.extend(part.values())
+            waiting.extend(key for key in part if type(key) is not str)
         elif isinstance(part, (list, tuple, set, frozenset)):
             waiting.extend(part)
         elif isinstance(part, np.ndarray):
@@ -54,7 +55,9 @@ def parts(model: Any) -> Iterator[Any]:
         else:
             yield part
         if not _is_function(part):
-            waiting.extend(getattr(part, "__dict__", {}).values())
+            state = getattr(part, "__dict__", {})
+            is_masked = isinstance(part, np.ma.MaskedArray)  # keeps its class beside its values
+            waiting.extend(v for k, v in state.items() if not (is_masked and k == "_baseclass"))
 
 
 def _is_function(part: Any) -> bool:

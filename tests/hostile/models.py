@@ -18,6 +18,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import scipy.io
+import scipy.sparse
 from sklearn.base import BaseEstimator
 from sklearn.cluster import DBSCAN, AgglomerativeClustering
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
@@ -111,6 +112,24 @@ _MODELS: dict[str, tuple[Callable[[str], Any], str]] = {
     ),
     "a table": (lambda c: _set(_linear(), table=pd.DataFrame({"a": [1]})), "pandas"),
     "out= of a step": (lambda c: _after(np.exp, kw_args={"out": X}), "out="),
+    "where= of a step": (lambda c: _after(np.exp, kw_args={"where": False}), "where="),
+    "where= of a metric": (
+        lambda c: _set(KNeighborsClassifier().fit(X, Y), effective_metric_params_={"where": False}),
+        "where=",
+    ),
+    "memory for an array": (
+        lambda c: _after(np.ndarray, kw_args={"dtype": object, "buffer": b"A" * 80}),
+        "the class ndarray",
+    ),
+    "memory for a masked array": (lambda c: _after(np.ma.MaskedArray), "the class MaskedArray"),
+    "a sparse matrix of any indices": (
+        lambda c: _after(scipy.sparse.csr_matrix, kw_args={"shape": (1, 4)}),
+        "the class csr_matrix",
+    ),
+    "a class in a table's key": (
+        lambda c: _set(_linear(), steps={("a", np.ndarray): 1}),
+        "the class ndarray",
+    ),
     "a cache on disk": (lambda c: Pipeline([("a", _linear())], memory=f"{c}/ran"), "memory="),
     "a cache by joblib": (
         lambda c: Pipeline([("a", _linear())], memory=joblib.Memory(None)),

@@ -232,6 +232,9 @@ SHAPES: dict[str, Callable[[str], bytes]] = {
     "newObj of an instance": lambda c: done(
         call(name("sklearn.metrics._dist_metrics:newObj"), new(name(LOGISTIC)))
     ),
+    "newObj of a class that isn't native": lambda c: done(
+        call(name("sklearn.metrics._dist_metrics:newObj"), name(LOGISTIC))
+    ),
     "a codec but latin-1": lambda c: done(call(name("_codecs:encode"), text("x"), text("rot13"))),
     "bytes of any size": lambda c: done(call(name("builtins:bytes"), value(1 << 40))),
     "_reconstructor of a native base": lambda c: done(
