@@ -12,8 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from loaders.base import LoadError
 from loaders.pickles import allowlist, reconstruct, states
+from loaders.pickles.extent import Keys, Walk
 from loaders.pickles.unpickle import check_keys
 from loaders.pickles.vocabulary import Refused, printable
 from loaders.sklearn.skops_zip import check_array, sparse_bytes, unpacked_limit
@@ -35,6 +38,19 @@ _MADE: Final = frozenset({
     "BytesNode",
     "BytearrayNode",
 })  # fmt: skip
+_OF_CONTAINERS: Final = {  # not what skops itself calls safe for such a node
+    "DictNode": frozenset({"sklearn.utils._bunch:Bunch"}),
+    "SparseMatrixNode": frozenset(
+        {
+            f"scipy.sparse._{kind}:{kind}_{noun}"
+            for kind in ("csr", "csc")
+            for noun in ("array", "matrix")
+        }
+    ),
+    "TupleNode": frozenset({"sklearn.impute._iterative:_ImputerTriplet"}),
+}
+_CONTAINERS: Final = frozenset({"DictNode", "DefaultDictNode", "ListNode", "SetNode", "TupleNode"})
+_KEYS: Final = frozenset({str, int, float, bool})
 _HARMLESS: Final = frozenset({"JsonNode", "SliceNode", "CachedNode", "DTypeNode", "TreeNode"})
 _BUILDERS: Final[dict[str, Callable[[Any, Any], None]]] = {
     "sklearn.metrics._dist_metrics": states.build_metric,
@@ -57,8 +73,9 @@ def construct(path: Path, extra: frozenset[str]) -> Any:
         raise Refused(_message(refused), needs="trust")
     _check_sparse(nodes, unpacked_limit(path.stat().st_size))
     natives: list[Any] = []
+    walk = Walk()
     for node in nodes:
-        _guard(node, natives)
+        _guard(node, natives, walk)
     states.check_natives(natives, set(map(id, natives)))
     return root.construct()
 
@@ -96,12 +113,12 @@ def _refused(node: Any, extra: frozenset[str]) -> str | None:
     known = allowlist.KINDS.get(full, "")
     if kind in _MENTIONED and (known or node.is_self_safe()) and not is_old:
         return None
-    is_native = kind == "ObjectNode" and node.module_name in _BUILDERS
-    is_safe = "new" in known or is_native or node.is_self_safe()
+    is_object = kind == "ObjectNode" and ("new" in known or node.module_name in _BUILDERS)
+    is_safe = is_object or node.is_self_safe() or full in _OF_CONTAINERS.get(kind, ())
     return None if kind in _MADE and is_safe and not is_old else full
 
 
-def _guard(node: Any, natives: list[Any]) -> None:
+def _guard(node: Any, natives: list[Any], walk: Walk) -> None:
     """Check what a node holds, and make it here where skops' way isn't safe."""
     kind = type(node).__name__
     if kind == "TreeNode":
@@ -112,8 +129,29 @@ def _guard(node: Any, natives: list[Any]) -> None:
         check_array(node.buffer)
     elif kind in {"RandomStateNode", "RandomGeneratorNode"}:
         states.check_random(node.construct())
+    elif kind == "MaskedArrayNode":
+        reconstruct.demand(_holds_arrays(node), "a masked array")
     elif kind == "ObjectNode":
         _guard_object(node, natives)
+    elif kind == "SetNode":
+        Keys().check([item.construct() for item in node.content], node)
+    elif kind == "DictNode":
+        Keys().check(_keys(node), node)
+    if kind in _CONTAINERS:
+        walk.into(node.construct())  # the same one may be in another any number of times
+
+
+def _holds_arrays(node: Any) -> bool:
+    return all(isinstance(part.construct(), np.ndarray) for part in (node.data, node.mask))
+
+
+def _keys(node: Any) -> list[Any]:
+    """A dict's keys, which skops makes by calling their types."""
+    kinds = node.key_types.construct()
+    for kind in kinds:
+        is_plain = isinstance(kind, type) and (kind in _KEYS or issubclass(kind, np.generic))
+        reconstruct.demand(is_plain, "a dict")
+    return [kind(key) for kind, key in zip(kinds, node.content)]
 
 
 def _guard_object(node: Any, natives: list[Any]) -> None:
@@ -127,7 +165,8 @@ def _guard_object(node: Any, natives: list[Any]) -> None:
         build(native, state)
         natives.append(native)
         node._constructed = native  # noqa: SLF001 - the same
-    elif isinstance(state, dict):
+    elif state is not None:
+        reconstruct.demand(type(state) is dict, f"a {cls.__name__}")
         check_keys(state, cls)
 
 

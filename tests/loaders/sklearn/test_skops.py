@@ -210,6 +210,62 @@ def _as(loader: str) -> Change:
     return lambda schema, _: schema.update(__loader__=loader)
 
 
+def _with(made: Callable[[], dict[str, Any]]) -> Change:
+    """One more attribute of the model."""
+
+    def change(schema: dict[str, Any], _: dict[str, bytes]) -> None:
+        attributes, kinds = schema["content"]["content"], schema["content"]["key_types"]["content"]
+        kinds.append(kinds[0])
+        attributes["more"] = made()
+
+    return change
+
+
+def _node(loader: str, full: str, **more: Any) -> dict[str, Any]:
+    module, _, name = full.rpartition(".")
+    return {"__loader__": loader, "__module__": module, "__class__": name, **more}
+
+
+def _json(value: Any) -> dict[str, Any]:
+    return _node("JsonNode", "builtins.str", content=json.dumps(value), is_json=True)
+
+
+def _type(full: str) -> dict[str, Any]:
+    return _node("TypeNode", full)
+
+
+def _list(*items: dict[str, Any], loader: str = "ListNode", full: str = "") -> dict[str, Any]:
+    return _node(loader, full or "builtins.list", content=list(items))
+
+
+def _tuple(*items: dict[str, Any]) -> dict[str, Any]:
+    return _list(*items, loader="TupleNode", full="builtins.tuple")
+
+
+def _doubled(make: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    """Sixty levels, each holding the one below twice."""
+    inner = {**make(_json(1)), "__id__": 1000}
+    for level in range(1001, 1060):
+        again = _node("CachedNode", "builtins.x", __id__=level - 1)
+        inner = {**make(inner, again), "__id__": level}
+    return inner
+
+
+def _object_array(item: dict[str, Any]) -> dict[str, Any]:
+    shape = _tuple(_json(1), _json(1))
+    return _node("NdArrayNode", "numpy.ndarray", type="json", content=[item], shape=shape)
+
+
+def _dict(kind: str, *keys: str) -> dict[str, Any]:
+    kinds = _list(*(_type(kind) for _ in keys))
+    values = {key: _json(1) for key in keys}
+    return _node("DictNode", "builtins.dict", key_types=kinds, content=values)
+
+
+def _reduced(full: str, *args: dict[str, Any]) -> dict[str, Any]:
+    return _node("LossNode", full, __reduce__={"args": _tuple(*args)}, content=_tuple(_json(1)))
+
+
 FOREST = RandomForestClassifier(2, random_state=0).fit(X, Y)
 NEIGHBOURS = KNeighborsClassifier(algorithm="kd_tree").fit(X, Y)
 CRAFTED: dict[str, tuple[Any, Change, str]] = {
@@ -231,6 +287,43 @@ CRAFTED: dict[str, tuple[Any, Change, str]] = {
             and None
         ),
         "in a way that no library writes",
+    ),
+    "a constructor of another kind": (
+        LINEAR,
+        _with(lambda: _reduced("sklearn.metrics._dist_metrics.EuclideanDistance64")),
+        "asks for sklearn.metrics._dist_metrics:EuclideanDistance64",
+    ),
+    "a list of another kind": (
+        LINEAR,
+        _with(lambda: _list(full="scipy.sparse._csr.csr_matrix")),
+        "asks for scipy.sparse._csr:csr_matrix",
+    ),
+    "a class to call": (LINEAR, _with(lambda: _type("numpy.ndarray")), "the class ndarray"),
+    "attributes of pairs": (
+        LINEAR,
+        lambda s, _: s.update(content=_list(_tuple(_json("predict"), _json(1)))),
+        "a LinearRegression in a way that no library writes",
+    ),
+    "a key of another kind": (
+        LINEAR,
+        _with(lambda: _dict("sklearn.pipeline.Pipeline", "a")),
+        "a dict in a way that no library writes",
+    ),
+    "keys of one hash": (
+        LINEAR,
+        _with(lambda: _dict("builtins.int", *(str(n * (2**61 - 1)) for n in range(1000)))),
+        "many keys of one hash",
+    ),
+    "lists without end": (LINEAR, _with(lambda: _doubled(_list)), "again and again"),
+    "an array without end": (
+        LINEAR,
+        _with(lambda: _object_array(_doubled(_list))),
+        "again and again",
+    ),
+    "a set without end": (
+        LINEAR,
+        _with(lambda: _list(_doubled(_tuple), loader="SetNode", full="builtins.set")),
+        "again and again",
     ),
     "no schema": (LINEAR, lambda s, _: s.clear(), "can't be loaded"),
 }
