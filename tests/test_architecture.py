@@ -18,7 +18,14 @@ MAX_FUNCTION_LINES = 60
 
 PARTS = ("pickles", "rows")  # what the formats' loaders are made of
 FORMATS = ("sklearn", "onnx", "boosting", "scripts")
-SINGLE = ("base", "sniff", "manifest", "folder", "environment")  # modules that others stand on
+SINGLE = (
+    "base",
+    "sniff",
+    "manifest",
+    "folder",
+    "environment",
+    "allocation",
+)  # modules that others stand on
 BELOW = {f"loaders.{name}" for name in PARTS}
 # Who may import whom, by room. What isn't named here is a leaf and may be imported from anywhere.
 LAYERS: dict[str, set[str]] = {
@@ -32,6 +39,7 @@ LAYERS: dict[str, set[str]] = {
     "mms.worker": {
         "mms.fleet",
         "loaders",
+        "loaders.allocation",
         "loaders.base",
         "loaders.environment",
         "loaders.scripts",
@@ -41,11 +49,12 @@ LAYERS: dict[str, set[str]] = {
     **{f"loaders.{name}": {"loaders.base", "loaders.sniff"} for name in PARTS},
     "loaders.sklearn": {"loaders.base", "loaders.sniff", "loaders.environment"} | BELOW,
     "loaders.boosting": {"loaders.base", "loaders.sniff"} | BELOW,
-    "loaders.onnx": {"loaders.base", "loaders.sniff", "loaders.rows"},
+    "loaders.onnx": {"loaders.base", "loaders.sniff", "loaders.rows", "loaders.allocation"},
     "loaders.scripts": {"loaders.base", "loaders.folder", "loaders.rows", "loaders.sklearn"},
     **{f"loaders.{name}": {"loaders.base"} for name in ("sniff", "manifest", "environment")},
     "loaders.folder": {"loaders.base", "loaders.manifest", "loaders.sniff"},
     "loaders.base": set(),
+    "loaders.allocation": set(),
     "loadtests": set(),
 }
 LEAVES = {"mms", "mms.errors", "mms.types", "mms.target", "mms.redaction"}

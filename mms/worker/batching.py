@@ -17,8 +17,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from loaders import allocation
 from loaders.base import Array, Batch, Form, InputError, Model, Outputs, concatenate
-from mms.errors import ModelError, ValidationError, from_code
+from mms.errors import InsufficientStorage, ModelError, ValidationError, from_code
 from mms.media import Spec, decode_spec
 from mms.worker import scripts
 from mms.worker.codecs import decode, encode, may_hold, plain
@@ -71,6 +72,21 @@ def run_batch(
     Rows run together up to ``max_rows`` where the model allows it; a request of more runs alone.
     """
     _silence_warnings()
+    turn = allocation.turn()
+    result = _run_once(model, requests, max_rows)
+    starved = [
+        i for i, reply in enumerate(result.replies) if reply.code == InsufficientStorage.code
+    ]
+    if not starved or not allocation.was_bounded(turn):
+        return result
+    with allocation.unbounded():  # a load beside them may have kept the memory from them
+        again = _run_once(model, [requests[i] for i in starved], max_rows)
+    for index, reply in zip(starved, again.replies):
+        result.replies[index] = reply
+    return result._replace(predict_s=result.predict_s + again.predict_s)
+
+
+def _run_once(model: Model, requests: Sequence[tuple[bytes, bytes]], max_rows: int) -> BatchResult:
     if scripts.has_script(model):
         return scripts.run_scripts(model, requests)
     runner = _Runner(model)

@@ -7,6 +7,7 @@ import gzip
 import json
 import logging
 import re
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,7 @@ from scipy import sparse
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 
+from loaders.allocation import at_most
 from loaders.base import Batch, InputError, Outputs, Payload, Signature
 from mms.media.headers import spec_for
 from mms.worker.batching import run_batch
@@ -368,3 +370,52 @@ def test_what_a_batch_unpacks_is_bounded() -> None:
     model = Forest()
     run(model, *[(GZIP, gzip.compress(body(GOOD)))] * 64)
     assert model.ran == [64]
+
+
+class Large(Forest):
+    """Takes much memory for a moment; the first time it is asked, while a load is under way."""
+
+    def __init__(self, load: Callable[[], None]) -> None:
+        super().__init__()
+        self.load = load
+
+    def run(self, method: str, batch: Batch) -> Outputs:
+        self.load()
+        np.empty(1 << 30, np.uint8)
+        return super().run(method, batch)
+
+
+def test_a_load_beside_it_takes_no_memory_away_from_a_request() -> None:
+    """A load has a bound on what the whole process may allocate: a request asks again without."""
+    began, ends = threading.Event(), threading.Event()
+
+    def load() -> None:
+        with at_most(64 << 20):
+            began.set()
+            ends.wait()
+
+    thread = threading.Thread(target=load)
+
+    def begin() -> None:
+        if not began.is_set():
+            thread.start()
+            began.wait()
+
+    model = Large(begin)
+    result = run_batch(model, [(JSON, body([1, 2, 3, 4])), (JSON, b"no")], max_rows=100)
+    assert thread.is_alive()
+    ends.set()
+    thread.join()
+    assert [reply.code for reply in result.replies] == ["", "ValidationError"]
+
+
+def test_a_request_that_is_too_large_by_itself_is_asked_once() -> None:
+    asked = []
+
+    def exhausted() -> None:
+        asked.append(1)
+        raise MemoryError
+
+    result = run_batch(Large(exhausted), [(JSON, body([1, 2, 3, 4]))], max_rows=100)
+    assert [reply.code for reply in result.replies] == ["InsufficientStorage"]
+    assert len(asked) == 1

@@ -13,8 +13,10 @@ import pytest
 from onnx import TensorProto
 
 from loaders.base import InputError, LoadError, LoadOptions, Payload
+from loaders.onnx import loader
 from loaders.onnx.faults import first_line, why
 from loaders.onnx.loader import OnnxLoader, OnnxModel
+from loaders.onnx.session import open_session
 from tests.loaders.support import rows
 from tests.support.onnx_models import (
     I64,
@@ -339,3 +341,42 @@ def test_messages_hold_no_source_of_the_runtime() -> None:
     assert len(why(RuntimeError("x" * 10_000))) < 400
     assert first_line(RuntimeError("")) == ""
     assert onnxruntime.__version__
+
+
+class Neighbour:
+    """Takes most of the room that a load has; once, or whenever a model is opened."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, once: bool) -> None:
+        self.once, self.opened = once, 0
+        self.taken: list[Any] = []
+        self.real = open_session
+        monkeypatch.setattr(loader, "open_session", self.open_session)
+
+    def open_session(self, *given: Any) -> Any:
+        self.opened += 1
+        if self.once and self.opened > 1:
+            return self.real(*given)
+        self.taken.append(np.empty(800 << 20, np.uint8))
+        raise MemoryError
+
+
+SMALL = model([node("Neg", "x", "y")], [("x", F, ROWS)], [("y", F, ROWS)])
+
+
+def test_what_others_took_is_not_held_against_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bound is the whole process's: a model is tried once more, with room of its own."""
+    neighbour = Neighbour(monkeypatch, once=True)
+    assert _load(tmp_path, SMALL).signature.inputs[0].name == "x"
+    assert neighbour.opened == 2
+
+
+def test_a_second_time_it_is_for_want_of_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which isn't said of the artifact."""
+    neighbour = Neighbour(monkeypatch, once=False)
+    with pytest.raises(MemoryError):
+        _load(tmp_path, SMALL)
+    assert neighbour.opened == 2
