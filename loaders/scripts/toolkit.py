@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+import threading
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, Final
@@ -21,6 +22,7 @@ from loaders.scripts import defaults
 from loaders.scripts.doors import is_installed
 
 ROOTS: Final = frozenset({"sagemaker_containers", "sagemaker_inference"})
+_PROVIDING: Final = threading.Lock()
 _FRAMEWORK: Final = "sagemaker_containers.beta.framework"
 
 
@@ -95,12 +97,13 @@ def encode(array_like: Any, content_type: str) -> Any:
 
 
 def provide(root: str) -> None:
-    """Stand in for a toolkit that isn't installed."""
-    if is_installed(root):
-        return
-    for name, members in _MODULES.items():
-        if name.partition(".")[0] == root:
-            _add(name, members)
+    """Stand in for a toolkit that isn't installed; all of it is there when this returns."""
+    with _PROVIDING:  # else a second thread would find the first of its modules and no more
+        if is_installed(root):
+            return
+        for name, members in _MODULES.items():
+            if name.partition(".")[0] == root:
+                _add(name, members)
 
 
 def _add(name: str, members: dict[str, Any]) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from loaders.scripts import toolkit
 from loaders.scripts.model import ScriptError, Unreadable, Unwritable
 from tests.loaders.scripts.artifacts import ask, loaded, script
 
@@ -84,3 +88,24 @@ def test_an_installed_toolkit_is_left_alone(tmp_path: Path) -> None:
     files = script(body, sagemaker_inference="NAME = 'own'")
     assert ask(loaded(tmp_path, files)) == "own"
     assert "sagemaker_inference.decoder" not in sys.modules
+
+
+def test_who_comes_second_finds_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two threads that import a toolkit for the first time: neither sees half of it."""
+    half, second_is_done = threading.Event(), threading.Event()
+    add = toolkit._add
+
+    def slow(name: str, members: dict[str, Any]) -> None:
+        add(name, members)
+        if not half.is_set():
+            half.set()
+            second_is_done.wait(0.1)
+
+    monkeypatch.setattr(toolkit, "_add", slow)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(toolkit.provide, "sagemaker_inference")
+        half.wait()
+        toolkit.provide("sagemaker_inference")
+        second_is_done.set()
+        assert "sagemaker_inference.default_inference_handler" in sys.modules
+        first.result()
