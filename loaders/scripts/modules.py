@@ -10,6 +10,7 @@ sources are read at once: the folder may be gone when a late import comes.
 from __future__ import annotations
 
 import builtins
+import contextlib
 import importlib
 import itertools
 import os
@@ -36,6 +37,7 @@ PREFIX: Final = "mms_code_"
 MAX_SOURCE_BYTES: Final = 32 << 20
 PRIVATE: Final = re.compile(rf"\b{PREFIX}\d+\.")
 _CODES: dict[str, ModelCode] = {}
+_SHARED: list[str] = []  # folders that scripts put on sys.path, of code that models share
 _NUMBERS = itertools.count(1)
 _INSTALLING = threading.Lock()
 
@@ -58,6 +60,7 @@ class ModelCode:
     def __init__(self, folder: Path, artifact: Path) -> None:
         self.name = f"{PREFIX}{next(_NUMBERS)}"
         self._folders = tuple(f"{path.resolve()}/" for path in (artifact, folder))
+        self._shared = 0  # of _SHARED, as many as have been looked at
         self._files: dict[str, _File] = {}
         self._roots: set[str] = set()
         self._outside: set[str] = set()  # of sys.path, known to be none of ours
@@ -166,14 +169,26 @@ class ModelCode:
         return builtins.__import__(name, globals, locals, fromlist or ())
 
     def adopt_paths(self) -> None:
-        """A folder of the artifact that the script has put on ``sys.path`` is its own affair."""
+        """A folder of the artifact that the script has put on ``sys.path`` is its own affair.
+
+        Of code that models share it is the affair of all of them: another one's thread may be the
+        first to see it here.
+        """
         for entry in [e for e in sys.path if e not in self._outside]:
             real = os.path.realpath(entry)
-            if f"{real}/".startswith(self._folders):
-                sys.path.remove(entry)
-                self.add_root(Path(real))
-            else:
+            if not f"{real}/".startswith(self._folders):
                 self._outside.add(entry)
+                continue
+            if not f"{real}/".startswith(self._folders[0]) and real not in _SHARED:
+                _SHARED.append(real)
+            self.add_root(Path(real))
+            with contextlib.suppress(ValueError):  # another thread has
+                sys.path.remove(entry)
+        while self._shared < len(_SHARED):
+            real = _SHARED[self._shared]
+            self._shared += 1
+            if f"{real}/".startswith(self._folders[1]):
+                self.add_root(Path(real))
 
 
 class _Source(SourceFileLoader):

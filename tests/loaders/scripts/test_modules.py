@@ -234,6 +234,28 @@ def test_a_script_may_extend_its_own_path(change: str, tmp_path: Path) -> None:
     assert not any(str(tmp_path) in path for path in sys.path)
 
 
+def test_a_path_of_shared_code_is_for_all_who_share_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though a request to another model sees it first, between two lines of a script that loads."""
+    text = (
+        "import os, sys\n"
+        "sys.path.append(os.path.join(os.path.dirname(__file__), 'more'))\n"
+        "sys.between()\n"
+        "from tool import NAME\n"
+        "def model_fn(d): return NAME\n"
+        "def predict_fn(data, model):\n import json\n return model"
+    )
+    shared = artifact(tmp_path / "shared", {"inference.py": text, "more/tool.py": "NAME = 'tool'"})
+    options = {"shared_code": str(shared)}
+    monkeypatch.setattr(sys, "between", lambda: None, raising=False)
+    first = loaded(tmp_path / "a", {"weights.bin": "x"}, **options)
+    answers: list[object] = []
+    monkeypatch.setattr(sys, "between", lambda: answers.append(ask(first)))
+    second = loaded(tmp_path / "b", {"weights.bin": "x"}, **options)
+    assert [ask(second), *answers] == ["tool", "tool"]
+
+
 def test_what_a_model_has_not_is_missing_though_another_has_it(tmp_path: Path) -> None:
     """No model gets at a module of another one, by a statement or by a string."""
     first = loaded(tmp_path / "a", script("import helper", helper="NAME = 1"))
