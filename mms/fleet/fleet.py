@@ -92,7 +92,7 @@ class Fleet:
         """Until a worker is ready; raises TimeoutError, NotStarting."""
         async with asyncio.timeout(timeout_s):
             await self._some_ready.wait()
-        if self.has_given_up:
+        if self.has_given_up and not self.workers:
             raise NotStarting(self._options.environment)
 
     async def replace(self, worker: Worker) -> Worker:
@@ -157,9 +157,11 @@ class Fleet:
                 await self._pause(backoff.after(was_ready=was_ready, lived_s=lived_s))
 
     def _count_in_vain(self) -> None:
-        """A zygote or a worker ended before it was of use."""
+        """A zygote or a worker ended before it was of use; enough of that, and none that is."""
         self._in_vain += 1
-        if self._in_vain == self._options.max_in_vain:
+        most = self._options.max_in_vain
+        is_enough = most is not None and self._in_vain >= most
+        if is_enough and not (self.workers or self.has_given_up):
             _log.error("no worker starts: given up", extra=self._named())
             self.has_given_up = True
             self._some_ready.set()

@@ -83,7 +83,7 @@ class Pools:
         if not environment:
             return self.main
         pool, now = self._pools.get(environment), self._clock()
-        if pool is not None and pool.fleet.has_given_up and now - pool.opened_at >= RETRY_S:
+        if pool is not None and _is_hopeless(pool.fleet) and now - pool.opened_at >= RETRY_S:
             self._close(environment)
             pool = None
         if pool is None:
@@ -152,3 +152,8 @@ class Pools:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(lambda _: self._closing.discard(fleet))
+
+
+def _is_hopeless(fleet: Fleet) -> bool:
+    """It starts no more workers; one that it has all the same is not to be lost."""
+    return fleet.has_given_up and not fleet.workers

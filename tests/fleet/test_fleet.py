@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import itertools
 import os
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mms.fleet.outcome import LostReason
+from mms.fleet.outcome import LostReason, NotStarting
 from mms.fleet.worker import Worker
 from tests.fleet.world import (
     Recorder,
@@ -179,6 +180,22 @@ async def test_what_never_gets_ready_is_tried_ever_more_seldom(
         assert recorder.ready == []
         assert recorder.lost == {}
     assert children() == []
+
+
+async def test_a_fleet_with_a_worker_is_not_given_up() -> None:
+    """Only one of its seats can't be filled: the other one serves on. Without that it is over."""
+    recorder, ids = Recorder(), itertools.count(1)
+    async with starting(
+        2, recorder, ids, runtime="tests.fleet.lonely", max_in_vain=3, backoff_s=(0.01, 0.02)
+    ) as fleet:
+        await until(lambda: next(copy.copy(ids)) > 8)
+        assert len(fleet.workers) == 1
+        assert not fleet.has_given_up
+        await fleet.wait_ready(0.1)
+        os.kill(fleet.workers[0].pid, signal.SIGKILL)
+        await until(lambda: fleet.has_given_up)
+        with pytest.raises(NotStarting):
+            await fleet.wait_ready(0.1)
 
 
 async def test_a_replacement_is_ready_before_the_old_one_goes(tmp_path: Path) -> None:
