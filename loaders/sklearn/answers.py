@@ -1,8 +1,9 @@
 """What a scikit-learn method answered, as named arrays.
 
-One array is one output under the method's name; a list, one array a target, is ``output_0``,
-``output_1``…; a DataFrame is one output a column, under the columns' own names and of their own
-types. Sparse answers are written out in full, up to a bound. Pure; imports no framework.
+One array, or a plain list, is one output under the method's name; a list of arrays, one a target,
+is ``output_0``, ``output_1``…; a DataFrame is one output a column, under the columns' own names and
+of their own types. Sparse answers are written out in full, up to a bound. Pure; imports no
+framework.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def outputs_of(method: str, answer: Any, rows: int) -> Outputs:
 
 def _named(answer: Any) -> dict[str, Array] | None:
     """The arrays of an answer that has several, by name."""
-    if isinstance(answer, (list, tuple)):  # one array a target
+    if isinstance(answer, (list, tuple)) and answer and all(map(_is_array, answer)):
         return {f"output_{i}": _dense(part) for i, part in enumerate(answer)}
     if not (hasattr(answer, "iloc") and hasattr(answer, "columns")):
         return None
@@ -37,6 +38,11 @@ def _named(answer: Any) -> dict[str, Array] | None:
     if len(set(names)) != len(names):
         return None
     return {name: _column(answer.iloc[:, i]) for i, name in enumerate(names)}
+
+
+def _is_array(part: Any) -> bool:
+    """Whether it is one target's answer; a plain value or list is one row's."""
+    return hasattr(part, "toarray") or (hasattr(part, "shape") and len(part.shape) > 0)
 
 
 def _column(series: Any) -> Array:

@@ -309,6 +309,18 @@ def test_what_numpy_cannot_hold_of_a_frame_is_an_object() -> None:
     assert outputs_of("transform", twice, 1).arrays["transform"].tolist() == [[1, 2]]
 
 
+@pytest.mark.parametrize(
+    "given", [["a", "b"], [1, 2], [np.int64(1), np.int64(2)], [[1, 2], [3, 4]]]
+)
+def test_a_plain_list_is_an_answer_a_row(given: list[Any]) -> None:
+    """Only a list of arrays has one a target: two labels for two rows aren't two outputs."""
+    found = outputs_of("predict", given, 2)
+    assert (list(found.arrays), found.single, found.batched) == (["predict"], True, True)
+    assert found.arrays["predict"].tolist() == given
+    several = outputs_of("predict_proba", [np.ones((2, 2)), np.ones((2, 3))], 2)
+    assert (list(several.arrays), several.single) == (["output_0", "output_1"], False)
+
+
 def test_frames_of_a_library_that_is_not_here_are_refused(tmp_path: Path) -> None:
     """A model that answers in polars can't without it: said at load, not at every request."""
     own = make_pipeline(StandardScaler(), LinearRegression()).fit(X, Y)
