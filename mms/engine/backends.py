@@ -101,13 +101,16 @@ class PrefixBackend(Lifecycle):
 
     def models(self) -> list[ModelListing]:
         keys = sorted(entry.key for entry in self._engine.registry.ready())
-        return [ModelListing(name=key, url=self._store_id + key) for key in keys]
+        return [ModelListing(name=key, url=self._url(key)) for key in keys]
 
     def model(self, name: str) -> ModelListing:
         key = parse_target(name)
         if not self._is_resident(key):
             raise ModelNotFound(f"{key} is not loaded")
-        return ModelListing(name=key, url=self._store_id + key)
+        return ModelListing(name=key, url=self._url(key))
+
+    def _url(self, key: str) -> str:
+        return f"{self._store_id.removesuffix('/')}/{key}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mms.engine.backends import PlatformBackend
+from mms.engine.backends import PlatformBackend, PrefixBackend
 from mms.engine.source import FolderSource
 from mms.errors import ModelNotReady
 from mms.types import Invocation
@@ -58,3 +58,16 @@ async def test_a_load_that_outlasts_who_asked_for_it_is_known(tmp_path: Path) ->
         await until(platform.models)
         await platform.unload("m")
         assert world.engine.registry.resident_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("store", "url"),
+    [("/srv/models", "/srv/models/m.pkl"), ("s3://bucket/prod/", "s3://bucket/prod/m.pkl")],
+)
+async def test_a_listed_model_says_where_it_lies(store: str, url: str, tmp_path: Path) -> None:
+    """Whether the store's own name ends with a slash, as a prefix does, or not, as a folder."""
+    async with engine_world(tmp_path) as world:
+        backend = PrefixBackend(world.engine, has_worker=lambda: True, store_id=store, load_s=20)
+        await backend.load(world.model("m.pkl"), None, None)
+        assert [model.url for model in backend.models()] == [url]
+        assert backend.model("m.pkl").url == url
