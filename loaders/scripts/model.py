@@ -1,7 +1,7 @@
 """A model that is answered by its own script: SageMaker's ``code/inference.py``.
 
 ``model_fn``, ``input_fn``, ``predict_fn`` and ``output_fn``, or ``transform_fn`` instead of the
-last three; what a script leaves out is as in AWS's scikit-learn container (``handler_defaults``).
+last three; what a script leaves out is as in AWS's scikit-learn container (``defaults``).
 Only ever called where the operator trusts the prefix. What a script raises at the load is a
 ``LoadError`` with its type and first line, whatever it is.
 """

@@ -96,7 +96,7 @@ def _why(one: Verdict) -> str:
 def _figures(one: Verdict) -> str:
     if one.load_s is None or one.memory_bytes is None:
         return ""
-    odd = f", predict: {one.probe}" if _is_odd(one) else ""
+    odd = f", asked with made-up values: {one.probe}" if _is_odd(one) else ""
     return f"[{one.memory_bytes / 1e6:.1f} MB, loads in {one.load_s * 1000:.0f} ms{odd}]"
 
 

@@ -103,12 +103,13 @@ def _refused(finding: Finding, error: LoadError) -> Finding:
 
 def _probed(model: Any) -> dict[str, object]:
     """Ask it once, with made-up values: what doesn't suit it says little, a crash says all."""
-    body = json.dumps(_request(model.signature)).encode()
+    is_script = model.format == "script"  # says nothing of its input; AWS's own takes bare rows
+    body = json.dumps([[0]] if is_script else _request(model.signature)).encode()
     reply = run_batch(model, [(encode_spec(Spec()), body)], max_rows=_PROBE_ROWS).replies[0]
     if not reply.code:
         return {"status": "serves", "probe": "ok"}
     text = f"{reply.code}: {reply.body.decode()}"
-    if reply.code == "ModelError" and model.format != "script":
+    if reply.code == "ModelError" and not (is_script or _is_guess(model.signature)):
         return {"status": "fails", "message": f"it loads, but predict fails: {text}", "probe": text}
     return {"status": "serves", "probe": text}
 
@@ -122,6 +123,11 @@ def _request(signature: Signature) -> dict[str, object]:
         width = inputs[0].shape[1] if len(inputs[0].shape) == 2 else 1
         return {"instances": [[_cell(inputs[0].dtype)] * (width or 1)]}
     return {"inputs": {spec.name: _filled(spec.shape, spec.dtype) for spec in inputs}}
+
+
+def _is_guess(signature: Signature) -> bool:
+    """Whether the model doesn't tell how many columns it has."""
+    return any(len(spec.shape) == 2 and spec.shape[1] is None for spec in signature.inputs)
 
 
 def _filled(shape: Sequence[int | None], dtype: str) -> object:

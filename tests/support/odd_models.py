@@ -59,6 +59,15 @@ class DiesOnLoad:
         return np.zeros(len(rows))
 
 
+class WantsFour:
+    """Takes four columns, and doesn't tell."""
+
+    def predict(self, rows: Any) -> Any:
+        if np.shape(rows)[1] != 4:
+            raise RuntimeError("feature 1 is in the model but not in the pool")
+        return np.zeros(len(rows))
+
+
 class Quotes:
     """Fails, and says on what."""
 
