@@ -166,6 +166,12 @@ def _imported(module: str, name: str) -> Any:
         __import__(module)
         return getattr(sys.modules[module], name)
     except (ImportError, AttributeError) as error:
+        if isinstance(error, ModuleNotFoundError) and not module.startswith("sklearn."):
+            raise LoadError(
+                f"the pickle needs '{module}:{name}', and there is no module "
+                f"'{printable(str(error.name))}' here: install what it belongs to, beside the "
+                "server or in an environment of MMS_ENVS"
+            ) from error
         raise LoadError(
             f"the pickle needs '{module}:{name}', which the installed version doesn't have"
         ) from error

@@ -19,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.utils import all_estimators
 
+from loaders.base import LoadError
 from loaders.pickles import allowlist, allowlist_data
 from loaders.pickles.generate_allowlist import fitted, render, trace
 from loaders.pickles.reconstruct import GUARDED
@@ -163,3 +164,11 @@ def test_the_operators_names_are_added_exactly(tmp_path: Path) -> None:
         assert load_restricted(tmp_path / "m", frozenset({"fractions:Fraction"}))[0] == Fraction(
             1, 2
         )
+
+
+def test_an_allowed_name_of_a_module_that_is_not_here_says_what_to_install(tmp_path: Path) -> None:
+    """Allowing it was half of the way; the versions of what is here are not to blame."""
+    path = tmp_path / "own.pkl"
+    path.write_bytes(b"ccompany.features\nEncoder\n.")
+    with pytest.raises(LoadError, match="no module 'company' here: install what it belongs to"):
+        load_restricted(path, frozenset({"company.features:Encoder"}))
