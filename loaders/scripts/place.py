@@ -38,10 +38,11 @@ def find_script(folder: Path, options: LoadOptions) -> Script | None:
     own = code_files(folder)
     if not options.trusted:
         if own:
+            named = (path for path in own if path.name == PurePosixPath(options.program).name)
             raise LoadError(
-                f"this artifact carries its own inference code ({own[0]}), which runs only where "
-                "the models are trusted: set MMS_TRUST=all if whoever writes to the prefix may "
-                "run code here",
+                f"this artifact carries its own inference code ({next(named, own[0])}), which "
+                "runs only where the models are trusted: set MMS_TRUST=all if whoever writes to "
+                "the prefix may run code here",
                 needs="trust",
             )
         return None

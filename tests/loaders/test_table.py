@@ -75,6 +75,14 @@ def test_code_is_never_ignored(path: str, tmp_path: Path) -> None:
         load_model(tmp_path, OPTIONS)
 
 
+def test_code_that_may_not_run_is_called_by_the_script_in_it(tmp_path: Path) -> None:
+    """Not by whatever comes first beside it."""
+    for name in ("model.joblib", "code/helper.py", "code/inference.py"):
+        _model(tmp_path / name)
+    with pytest.raises(LoadError, match=r"inference code \(code/inference.py\)"):
+        load_model(tmp_path, OPTIONS)
+
+
 def test_links_to_one_model_are_one_model(tmp_path: Path) -> None:
     """Under every name that it has; two models with a link each are still two."""
     _model(tmp_path / "v1/model.joblib")
