@@ -65,13 +65,13 @@ def _folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _listed(store: ArtifactStore) -> tuple[list[Subject], int]:
-    """The artifacts of the prefix, and how many objects are none."""
+def _listed(store: ArtifactStore) -> tuple[list[Subject], list[str]]:
+    """The artifacts of the prefix, and the objects that are none by their names."""
     store.check()
-    subjects, others = [], 0
+    subjects, others = [], []
     for candidate in targets_of(store.list(deadline=time.monotonic() + _LIST_S)):
         if candidate.kind == "other":
-            others += 1
+            others.append(candidate.target)
         else:
             subjects.append(Subject(candidate.target, candidate.size))
     return subjects, others

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from mms.log.line import printable
 from mms.scan.summary import counts, summary_line
 from mms.scan.verdict import Verdict
 
@@ -36,14 +37,9 @@ class Lines:
         if self._shows_all or one.status != "serves" or _is_odd(one):
             self._say(verdict_line(one))
 
-    def end(self, prefix: str, verdicts: Sequence[Verdict], others: int) -> None:
+    def end(self, prefix: str, verdicts: Sequence[Verdict], others: Sequence[str]) -> None:
         if others:
-            what = (
-                "object is no artifact by its name and was"
-                if others == 1
-                else ("objects are no artifacts by their names and were")
-            )
-            self._say(f"{others:,} {what} left out")
+            self._say(others_line(others, shown=None if self._shows_all else _SHOWN))
         self._say(f"{prefix}: {summary_line(verdicts)}")
 
     def _say(self, line: str) -> None:
@@ -58,17 +54,28 @@ class Document:
     def verdict(self, one: Verdict) -> None:
         """All at the end."""
 
-    def end(self, prefix: str, verdicts: Sequence[Verdict], others: int) -> None:
+    def end(self, prefix: str, verdicts: Sequence[Verdict], others: Sequence[str]) -> None:
         document = {
             "prefix": prefix,
             "models": [one.as_json() for one in sorted(verdicts, key=lambda v: v.target)],
-            "summary": {**counts(verdicts), "others": others},
+            "others": list(others),
+            "summary": {**counts(verdicts), "others": len(others)},
         }
         sys.stdout.write(json.dumps(document, indent=1) + "\n")
 
 
 def _is_odd(one: Verdict) -> bool:
     return one.probe not in {None, "ok"}
+
+
+def others_line(others: Sequence[str], *, shown: int | None) -> str:
+    """Who was left out, so that nobody's model is missed in silence."""
+    what = "object is no artifact by its name and was left out"
+    if len(others) > 1:
+        what = "objects are no artifacts by their names and were left out"
+    more = len(others) - len(others[:shown])
+    names = ", ".join(map(printable, others[:shown]))
+    return f"{len(others):,} {what}: {names}" + (f" and {more:,} more (--all)" if more else "")
 
 
 def verdict_line(one: Verdict) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from mms.errors import ModelNotFound, ValidationError
-from mms.store.recognise import ARCHIVES
+from mms.store.recognise import ARCHIVES, UNSUPPORTED
 from mms.target import parse_target
 
 if TYPE_CHECKING:
@@ -27,8 +27,14 @@ _PLAIN = (".joblib", ".pkl", ".pickle")
 MODEL_FILES = (
     *_PLAIN,
     *(suffix + packed for suffix in _PLAIN for packed in (".gz", ".z", ".bz2", ".xz")),
-    *(".onnx", ".skops", ".ubj", ".bst", ".cbm", "xgboost-model"),
+    *(".onnx", ".skops", ".ubj", ".bst", ".lgb", ".cbm", "xgboost-model"),
 )
+REFUSED = (
+    *UNSUPPORTED,
+    *(".pt", ".pth", ".pt2", ".ckpt", ".safetensors", ".gguf", ".h5", ".keras", ".tflite"),
+    *(".pb", ".pmml", ".mlmodel", ".pdmodel", ".cloudpickle", ".dill"),
+)
+"""Models all the same, of kinds that aren't served: a scan says so instead of leaving them out."""
 
 Kind = Literal["archive", "file", "folder", "other"]
 
@@ -168,7 +174,7 @@ def _kind(key: str) -> Kind:
     lower = key.lower()
     if lower.endswith(ARCHIVES) and _is_nameable(key):
         return "archive"
-    if lower.endswith(MODEL_FILES) and _is_nameable(key):
+    if lower.endswith(MODEL_FILES + REFUSED) and _is_nameable(key):
         return "file"
     return "other"
 

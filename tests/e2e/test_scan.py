@@ -52,6 +52,7 @@ def _artifacts(canary: Path) -> dict[str, bytes]:
         "us/ca/script.tar.gz": tar_of({"code/inference.py": writes, "model.pkl": model}),
         "us/ca/wants.tar.gz": tar_of({"code/inference.py": writes, "code/requirements.txt": wants}),
         "us/broken.onnx": b"no model at all",
+        "us/net.pt": b"PK\x03\x04",
         "us/notes.txt": b"not an artifact",
     }
 
@@ -115,6 +116,7 @@ def test_each_artifact_of_a_bucket_is_told_apart(
         "us/ca/script.tar.gz": ("needs", ["trust"]),
         "us/ca/wants.tar.gz": ("needs", ["trust"]),
         "us/broken.onnx": ("fails", []),
+        "us/net.pt": ("fails", []),
     }
     assert found["us/ca/evil.pkl"]["refused"] == ["posix:system", "_pickle:loads"]
     assert found["us/ca/old.pkl"]["versions"] == {"scikit-learn": "1.2.2"}
@@ -122,6 +124,7 @@ def test_each_artifact_of_a_bucket_is_told_apart(
     assert found["us/ca/script.tar.gz"]["script"] == "code/inference.py"
     assert found["us/ny/plain.pkl"]["bytes"] == len(artifacts["us/ny/plain.pkl"])
     assert json.loads(done.stdout)["summary"]["others"] == 1
+    assert json.loads(done.stdout)["others"] == ["us/notes.txt"]
     assert not canary.exists()
 
 
@@ -152,9 +155,10 @@ def test_people_get_lines_and_a_summary(folder: Path) -> None:
     done = scan(folder)
     lines = done.stdout.splitlines()
     assert lines[-1] == (
-        f"{folder}: 2 serve as they are, 3 need trust, 1 needs scikit-learn 1.2, 1 can't be served"
+        f"{folder}: 2 serve as they are, 3 need trust, 1 needs scikit-learn 1.2, 2 can't be served"
     )
     assert "us/ny/plain.pkl" not in done.stdout
+    assert lines[-2].endswith("left out: us/notes.txt")
     assert any(line.startswith("us/broken.onnx") and "it is a text" in line for line in lines)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mms.scan.screen import verdict_line
+from mms.scan.screen import others_line, verdict_line
 from mms.scan.summary import counts, exit_code, summary_line
 from mms.scan.verdict import Status, Verdict
 
@@ -65,3 +65,13 @@ def test_a_line_says_what_and_why() -> None:
         probe="ok",
     )
     assert verdict_line(serves) == "a.onnx  onnx  serves  [1.5 MB, loads in 12 ms]"
+
+
+def test_what_is_left_out_is_named() -> None:
+    """As far as there is room, or whole; a name can't write lines of its own."""
+    assert others_line(["a\nb.txt"], shown=5) == (
+        "1 object is no artifact by its name and was left out: a\\nb.txt"
+    )
+    some = others_line(["a.txt", "b.txt", "c.txt"], shown=2)
+    assert some.endswith("left out: a.txt, b.txt and 1 more (--all)")
+    assert others_line(["a.txt", "b.txt", "c.txt"], shown=None).endswith(": a.txt, b.txt, c.txt")
