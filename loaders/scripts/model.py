@@ -24,7 +24,7 @@ from loaders.scripts.context import Context
 from loaders.scripts.doors import at_work_for
 from loaders.scripts.modules import ModelCode, public
 from loaders.scripts.place import Script
-from loaders.scripts.requirements import check
+from loaders.scripts.requirements import check, listed
 
 ARGUMENTS: Final = {  # beside the context
     "pre_model_fn": 1,
@@ -185,8 +185,8 @@ def _check_requirements(script: Script) -> None:
     unmet, unchecked = check(script.code)
     if unmet:
         raise LoadError(
-            f"code/requirements.txt needs {'; '.join(unmet)}: nothing is installed at a load, so "
-            "it has to be there before the server starts",
+            f"{listed(unmet)}: nothing is installed at a load, so it has to be there before the "
+            "server starts",
             needs="what its script requires",
         )
     if unchecked:

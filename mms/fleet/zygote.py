@@ -16,6 +16,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
@@ -164,8 +165,17 @@ def _command(options: FleetOptions, config: str) -> tuple[list[str], dict[str, s
         return command, scrubbed(options.environ, root=_checkout())
     root = Path(mms.__file__).resolve().parent.parent
     boot = root / "mms" / "worker" / "boot.py"
-    command = [str(options.python), "-s", str(boot), str(root), options.runtime, config]
+    folders = [str(root), _libraries()]
+    command = [str(options.python), "-s", str(boot), *folders, options.runtime, config]
     return command, foreign(options.environ)
+
+
+def _libraries() -> str:
+    """Where what our side of a worker needs is installed: ``packaging``, as ``boot`` has it."""
+    spec = find_spec("packaging")
+    assert spec is not None
+    assert spec.origin is not None
+    return str(Path(spec.origin).resolve().parent.parent)
 
 
 def _checkout() -> str | None:

@@ -1,8 +1,10 @@
 """Starts a zygote in an interpreter of another environment: that one's libraries, our own code.
 
-Run by its path (``python -s boot.py ROOT RUNTIME CONFIG``): the other interpreter knows nothing of
-us. Only our packages are taken from ROOT, each on its own: what else is installed there (a whole
-site-packages, when we are a wheel) stays out of reach. Imports nothing before that is arranged.
+Run by its path (``python -s boot.py ROOT LIBRARIES RUNTIME CONFIG``): the other interpreter knows
+nothing of us. Only our packages are taken from ROOT, each on its own: what else is installed there
+(a whole site-packages, when we are a wheel) stays out of reach. So it is with LIBRARIES, of which
+only what our side needs and the environment lacks is taken. Imports nothing before that is
+arranged.
 """
 
 from __future__ import annotations
@@ -14,8 +16,11 @@ _HERE = __file__.rpartition("/")[0]
 # PYTHONSAFEPATH where that is known, from Python 3.11 on.
 sys.path[:] = [folder for folder in sys.path if folder not in {"", _HERE}]
 
-from importlib.util import module_from_spec, spec_from_file_location  # noqa: E402 - see above
+from importlib.util import find_spec, module_from_spec, spec_from_file_location  # noqa: E402 - see above
 from pathlib import Path  # noqa: E402
+
+BORROWED = ("packaging",)
+"""Pure Python for whatever Python a worker may have."""
 
 
 def adopt(name: str, root: str) -> None:
@@ -31,9 +36,12 @@ def adopt(name: str, root: str) -> None:
     spec.loader.exec_module(module)
 
 
-def main(root: str, runtime: str, config: str) -> None:
+def main(root: str, libraries: str, runtime: str, config: str) -> None:
     for name in sorted({"mms", "loaders", runtime.partition(".")[0]}):
         adopt(name, root)
+    for name in BORROWED:
+        if find_spec(name) is None:
+            adopt(name, libraries)
     from mms.worker import zygote  # only now is there one
 
     zygote.main(config)

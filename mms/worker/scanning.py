@@ -17,6 +17,7 @@ import loaders.table
 from loaders.base import LoadError, LoadOptions, Model, Signature
 from loaders.environment import OtherEnvironment, demand_fit
 from loaders.inspection import Inspection, inspect
+from loaders.scripts.requirements import listed
 from mms import errors
 from mms.media import Spec, encode_spec
 from mms.worker.batching import run_batch
@@ -67,8 +68,8 @@ def load_model(folder: Path, options: dict[str, Any]) -> Finding:
 def _untried(finding: Finding, inspection: Inspection, options: LoadOptions) -> Finding:
     """As far as it can be told without a load, which would run code of the artifact's."""
     if inspection.unmet:
-        what = f"code/requirements.txt needs {'; '.join(inspection.unmet)}"
-        return finding.say(status="needs", needs=["what its script requires"], message=what)
+        what, message = "what its script requires", listed(inspection.unmet)
+        return finding.say(status="needs", needs=[what], message=message)
     try:
         demand_fit(inspection.needs, options.env_match, options.environments)
     except LoadError as error:

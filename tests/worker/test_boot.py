@@ -10,8 +10,13 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, Final
+
+import packaging.requirements
+import pytest
 
 import mms
+from mms.errors import ModelLoadError
 from mms.fleet.environment import foreign
 from mms.fleet.fleet import Fleet
 from tests.fleet.world import DEADLINE_S, Recorder, options
@@ -20,13 +25,17 @@ from tests.support.server import ROOT
 
 pytestmark = needs_old
 
+LIBRARIES: Final = Path(packaging.__file__).parent.parent
+
 PROBE = """
 import json, sys
 def main(config):
     found = {}
-    for name in ("numpy", "sklearn", "orjson", "click", "uvicorn", "mms", "loaders", "codecs"):
+    for name in ("numpy", "sklearn", "orjson", "click", "uvicorn", "mms", "loaders", "codecs",
+                 "packaging", "packaging.requirements"):
         try:
-            found[name] = __import__(name).__file__
+            __import__(name)
+            found[name] = sys.modules[name].__file__
         except ImportError:
             found[name] = None
     found["path"] = sys.path
@@ -46,21 +55,26 @@ def wheel(folder: Path) -> Path:
     return site
 
 
-def test_from_a_wheel_only_our_packages_are_taken(tmp_path: Path) -> None:
-    """NumPy and the rest are the environment's own; what it hasn't got, it hasn't got."""
-    site = wheel(tmp_path)
-    (tmp_path / "numpy.py").write_text("raise RuntimeError('the wrong one')")
-    boot = site / "mms" / "worker" / "boot.py"
+def boot(python: Path, folder: Path, libraries: Path = LIBRARIES) -> dict[str, Any]:
+    """What is importable from where, once such a wheel's boot is through."""
+    site = wheel(folder)
     done = subprocess.run(
-        [OLD / "bin" / "python", "-s", boot, site, "mms.worker.runtime", "{}"],
+        [python, "-s", site / "mms/worker/boot.py", site, libraries, "mms.worker.runtime", "{}"],
         env=foreign({**os.environ, "PYTHONPATH": str(site)}),
-        cwd=tmp_path,
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    return dict(json.loads(done.stdout))
+
+
+def test_from_a_wheel_only_our_packages_are_taken(tmp_path: Path) -> None:
+    """NumPy and the rest are the environment's own; what it hasn't got, it hasn't got."""
+    (tmp_path / "numpy.py").write_text("raise RuntimeError('the wrong one')")
+    found = boot(OLD / "bin" / "python", tmp_path)
+    site = tmp_path / "site-packages"
     own = str(OLD / "lib")
     assert found["numpy"].startswith(own)
     assert found["sklearn"].startswith(own)
@@ -68,7 +82,29 @@ def test_from_a_wheel_only_our_packages_are_taken(tmp_path: Path) -> None:
     assert found["mms"] == str(site / "mms" / "__init__.py")
     assert found["loaders"] == str(site / "loaders" / "__init__.py")
     assert str(site) not in found["codecs"]
-    assert not any(folder.startswith(str(tmp_path)) or not folder for folder in found["path"])
+    ours = (str(tmp_path), str(LIBRARIES))
+    assert not any(folder.startswith(ours) or not folder for folder in found["path"])
+
+
+def test_packaging_is_lent_where_there_is_none(tmp_path: Path) -> None:
+    """It alone of all that is installed beside it."""
+    found = boot(OLD / "bin" / "python", tmp_path)
+    assert found["packaging.requirements"] == packaging.requirements.__file__
+    assert (LIBRARIES / "click").exists()
+    assert found["click"] is None
+
+
+def test_packaging_of_the_environment_is_preferred(tmp_path: Path) -> None:
+    """Its own libraries may hold on to it."""
+    env = tmp_path / "env"
+    subprocess.run([OLD / "bin" / "python", "-m", "venv", "--without-pip", env], check=True)
+    (site,) = env.glob("lib/python*/site-packages")
+    own = site / "packaging"
+    own.mkdir()
+    (own / "__init__.py").touch()
+    found = boot(env / "bin" / "python", tmp_path)
+    assert found["packaging"] == str(own / "__init__.py")
+    assert found["packaging.requirements"] is None
 
 
 @asynccontextmanager
@@ -104,6 +140,20 @@ async def test_a_worker_runs_there_with_what_is_there(tmp_path: Path) -> None:
         maps = Path(f"/proc/{worker.pid}/maps").read_text()  # noqa: ASYNC240
         assert str(OLD.resolve() / "lib") in maps
         assert str(Path(sys.prefix, "lib")) not in maps
+
+
+async def test_a_script_is_held_against_what_is_there(tmp_path: Path) -> None:
+    """Its requirements are read by a library that the environment hasn't got."""
+    assert not list(OLD.glob("lib/python*/site-packages/packaging"))
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "inference.py").touch()
+    (tmp_path / "code" / "requirements.txt").write_text("numpy>=2; python_version > '3'\npandas<3")
+    async with old_fleet(runtime="mms.worker.runtime") as fleet:
+        [worker] = fleet.workers
+        with pytest.raises(
+            ModelLoadError, match=r"needs numpy>=2, and 1\.26\.4 is installed here:"
+        ):
+            await worker.load(1, tmp_path, {"trusted": True, "environments": {}})
 
 
 def test_the_versions_agree() -> None:
