@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
 import zipfile
 import zlib
 from pathlib import Path
@@ -21,7 +22,10 @@ from loaders.pickles.source import FREE_BYTES, MAX_BYTES, MAX_RATIO
 SCHEMA: Final = "schema.json"
 MAX_MEMBERS: Final = 100_000
 MAX_SCHEMA_BYTES: Final = 256 << 20
-BROKEN: Final = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
+BROKEN: Final = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(EOFError, OSError, RuntimeError),
+)
 """What reading a broken zip raises; RuntimeError where a member is encrypted."""
 _BOMB: Final = "the skops file unpacks to far more than its size, so it is refused"
 

@@ -394,3 +394,16 @@ def test_a_broken_zip_is_corrupt(tmp_path: Path) -> None:
         (tmp_path / "m.skops").write_bytes(data)
         with pytest.raises(LoadError, match="corrupt"):
             load_model(tmp_path, LoadOptions())
+
+
+def test_a_member_that_cant_be_unpacked_is_corrupt(tmp_path: Path) -> None:
+    """By whichever way of packing."""
+    path = tmp_path / "m.skops"
+    for way in (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        skops.io.dump(LINEAR, path, compression=way)
+        with zipfile.ZipFile(path) as archive:
+            start = archive.getinfo("schema.json").header_offset + 60
+        data = path.read_bytes()
+        path.write_bytes(data[:start] + b"\xff" * 60 + data[start + 60 :])
+        with pytest.raises(LoadError, match="corrupt"):
+            load_model(tmp_path, LoadOptions())
