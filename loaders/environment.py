@@ -1,9 +1,10 @@
 """Whether a model may be loaded by the libraries that are installed here, or where else.
 
-A pickle holds the insides of a library's objects, which change between its releases: loaded by
-another release it fails, now or at the first predict, or worse answers differently. This decides,
-before a load, from the versions that the artifact was saved by: here, here with a warning, in
-another environment, or not at all. Pure but for what is installed; loads nothing, starts nothing.
+A pickle, or a skops file, holds the insides of a library's objects, which change between its
+releases: loaded by another release it fails, now or at the first predict, or worse answers
+differently. This decides, before a load, from the versions that the artifact was saved by: here,
+here with a warning, in another environment, or not at all. Pure but for what is installed; loads
+nothing, starts nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _NUMBERS: Final = re.compile(r"\d{1,9}(?:\.\d{1,9}){0,3}")
 _MINORS: Final = frozenset({"scikit-learn"})
 """What breaks its own pickles from one minor version to the next; others do so at a major one."""
 _NOUNS: Final = {"python": "Python"}
-PICKLES: Final = frozenset({"sklearn"})
+OBJECTS: Final = frozenset({"sklearn", "skops"})
 """Formats that hold objects as they were in memory."""
 
 
@@ -89,10 +90,10 @@ def decide(
 def relevant(versions: Mapping[str, str], kind: str) -> dict[str, str]:
     """Those of an artifact's versions that a model of this format depends on.
 
-    All of them for a pickle. A format of its own is read by whatever release of its framework can
-    read it, wherever the model was trained.
+    All of them for objects as they were in memory. A format of its own is read by whatever release
+    of its framework can read it, wherever the model was trained.
     """
-    return dict(versions) if kind in PICKLES else {}
+    return dict(versions) if kind in OBJECTS else {}
 
 
 @cache

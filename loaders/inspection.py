@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from loaders import table
 from loaders.base import LoadError, LoadOptions
-from loaders.environment import relevant
+from loaders.environment import OBJECTS, relevant
 from loaders.folder import code_files
 from loaders.manifest import Manifest, read_manifest
 from loaders.pickles.refusals import refused_names
@@ -30,7 +30,7 @@ class Inspection:
     script: str = ""
     unmet: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
-    runs_code: bool = False  # a load would: of a script, or of a pickle that may use any name
+    runs_code: bool = False  # a load would: of a script, or of objects that may be of any type
 
 
 def inspect(folder: Path, options: LoadOptions) -> Inspection:
@@ -38,8 +38,8 @@ def inspect(folder: Path, options: LoadOptions) -> Inspection:
     manifest = read_manifest(folder)
     code = code_files(folder)
     path, kind = _found(folder, manifest)
-    is_pickle = kind == "sklearn" and path is not None
-    versions = versions_of(path, manifest) if path is not None else dict(manifest.versions)
+    is_pickle = kind == "sklearn"
+    versions = versions_of(path, manifest)
     return Inspection(
         format=kind,
         versions=versions,
@@ -47,7 +47,7 @@ def inspect(folder: Path, options: LoadOptions) -> Inspection:
         script=_script(code, options),
         unmet=tuple(_unmet(folder, code)),
         refused=tuple(refused_names(path, options.allow_globals)) if path and is_pickle else (),
-        runs_code=options.trusted and (bool(code or options.shared_code) or is_pickle),
+        runs_code=options.trusted and (bool(code or options.shared_code) or kind in OBJECTS),
     )
 
 

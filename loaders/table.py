@@ -23,7 +23,7 @@ from loaders.environment import demand_fit, relevant
 from loaders.folder import find_model, head_of, unsupported
 from loaders.manifest import Manifest, read_manifest
 from loaders.scripts.place import Script, find_script
-from loaders.versions import canonical, versions_of
+from loaders.versions import versions_of
 
 GROUP: Final = "mms.loaders"
 TABLE: Final = {
@@ -169,7 +169,7 @@ def _script_needs(folder: Path, manifest: Manifest) -> dict[str, str]:
     try:
         path, kind = model_file(folder, manifest)
     except LoadError:  # which files to load, and how, is the script's business
-        return {canonical(name): version for name, version in manifest.versions.items()}
+        return versions_of(None, manifest)
     return relevant(versions_of(folder / path, manifest), kind)
 
 

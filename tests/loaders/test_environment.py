@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import io
+import json
 import logging
 import pickle
 import platform
+import zipfile
 from pathlib import Path
 
 import pytest
+import skops.io
 from sklearn import __version__
 from sklearn.linear_model import LinearRegression
 
 from loaders import environment, table
 from loaders.base import Environment, LoadError, LoadOptions
 from loaders.environment import OtherEnvironment, Verdict, decide, demand_fit, installed, relevant
+from loaders.inspection import inspect
 from loaders.versions import versions_of
+from tests.support.external_onnx import external_onnx
 
 SKLEARN = "scikit-learn"
 HERE: dict[str, str | None] = {SKLEARN: "1.9.1", "python": "3.11.7", "numpy": "2.4.1", "foo": None}
@@ -137,18 +143,31 @@ def test_only_pickles_depend_on_versions() -> None:
     assert decide({}, HERE, "exact") == Verdict()
 
 
-def old_model(folder: Path, version: str = "1.2.2") -> Path:
+def old_model(folder: Path, version: str = "1.2.2", kind: str = "pkl") -> Path:
     model = LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0])
-    data = pickle.dumps(model).replace(__version__.encode(), version.encode())
-    (folder / "m.pkl").write_bytes(data)
+    if kind == "pkl":
+        data = pickle.dumps(model).replace(__version__.encode(), version.encode())
+        (folder / "m.pkl").write_bytes(data)
+        return folder
+    with (
+        zipfile.ZipFile(io.BytesIO(skops.io.dumps(model))) as saved,
+        zipfile.ZipFile(folder / f"m.{kind}", "w") as archive,
+    ):
+        for name in saved.namelist():
+            data = saved.read(name).replace(__version__.encode(), version.encode())
+            archive.writestr(name, data)
     return folder
 
 
+KINDS = pytest.mark.parametrize("kind", ["pkl", "skops"])
+
+
+@KINDS
 def test_the_decision_comes_before_the_load(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """Nothing of the pickle is run, nor its framework asked for."""
-    folder = old_model(tmp_path)
+    """Nothing of the file is run, nor its framework asked for."""
+    folder = old_model(tmp_path, kind=kind)
     monkeypatch.setattr(table, "loader", None)
     with pytest.raises(LoadError, match=r"saved by scikit-learn 1\.2\.2"):
         table.load_model(folder, LoadOptions())
@@ -159,14 +178,56 @@ def test_the_decision_comes_before_the_load(
         table.load_model(folder, LoadOptions(environments=others, env_match="warn"))
 
 
+@KINDS
+@pytest.mark.parametrize("trusted", [False, True])
 @pytest.mark.parametrize(("policy", "lines"), [("warn", 1), ("off", 0)])
 def test_a_model_that_is_let_pass_is_logged_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, policy: str, lines: int
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    policy: str,
+    lines: int,
+    kind: str,
+    trusted: bool,
 ) -> None:
     """Not again for what the load shows."""
     with caplog.at_level(logging.INFO, "mms.loaders"):
-        table.load_model(old_model(tmp_path), LoadOptions(env_match=policy))
+        options = LoadOptions(env_match=policy, trusted=trusted)
+        table.load_model(old_model(tmp_path, kind=kind), options)
     assert len(caplog.records) == lines
+
+
+@KINDS
+def test_a_manifests_names_are_those_of_distributions(tmp_path: Path, kind: str) -> None:
+    """However they are written; also where no file tells."""
+    folder = old_model(tmp_path, __version__, kind)
+    others = (env("old", "1.2.1", **{"foo-bar": "2.1"}),)
+    told = {"FOO_bar": "2.0", "Python": "3.11.1", "SKlearn": "1.2.0"}
+    (folder / "manifest.json").write_text(json.dumps({"versions": told}))
+    with pytest.raises(LoadError, match=r"saved by foo-bar 2\.0, this server has no foo-bar"):
+        table.load_model(folder, LoadOptions())
+    other = (env("other", __version__, **{"foo-bar": "2.1"}), *others)
+    with pytest.raises(OtherEnvironment, match="other"):
+        table.load_model(folder, LoadOptions(environments=other))
+    (folder / f"m.{kind}").unlink()
+    assert inspect(folder, LoadOptions()).needs == {
+        "foo-bar": "2.0", "python": "3.11.1", SKLEARN: "1.2.0",
+    }  # fmt: skip
+    (folder / "code").mkdir()
+    (folder / "code" / "inference.py").touch()
+    with pytest.raises(OtherEnvironment, match="old"):
+        table.load_model(folder, LoadOptions(environments=others, trusted=True))
+
+
+@pytest.mark.parametrize(("kind", "runs"), [("pkl", True), ("skops", True), ("onnx", False)])
+def test_what_a_trusted_load_would_run(tmp_path: Path, kind: str, runs: bool) -> None:
+    """A skops file, too, may then hold objects of any type."""
+    if kind == "onnx":
+        for name, data in external_onnx(1.0).items():
+            (tmp_path / name).write_bytes(data)
+    else:
+        old_model(tmp_path, kind=kind)
+    assert inspect(tmp_path, LoadOptions(trusted=True)).runs_code == runs
+    assert not inspect(tmp_path, LoadOptions()).runs_code
 
 
 def test_off_never_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,12 +6,14 @@ import gzip
 import io
 import pickle
 import pickletools
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy as np
 import pytest
+import skops.io
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import __version__
@@ -23,6 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from loaders import versions
 from loaders.manifest import Manifest
 from loaders.pickles import source
+from loaders.sklearn import skops_zip
 from loaders.versions import sklearn_version, versions_of
 
 MODEL = LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0])
@@ -55,6 +58,68 @@ def test_in_every_compression(tmp_path: Path, compress: Any) -> None:
     path = tmp_path / "model.joblib"
     joblib.dump(NEST, path, compress=compress)
     assert sklearn_version(path) == __version__
+
+
+@pytest.mark.parametrize("packed", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize("model", [MODEL, NEST, {"a": [{"b": [[[NEST]]]}]}])
+def test_in_a_skops_file(tmp_path: Path, model: Any, packed: int) -> None:
+    """Whatever the model is called, and however deep it lies."""
+    path = tmp_path / "m.skops"
+    skops.io.dump(model, path, compression=packed)
+    assert sklearn_version(path) == __version__
+
+
+def schema(path: Path, text: str) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("schema.json", text)
+    return path
+
+
+NODE = '{"__class__": "str", "__module__": "builtins", "content": "\\"1.2.2\\"", "__id__": 1}'
+
+
+@pytest.mark.parametrize("size", [0, (1 << 20) - 20, (1 << 20) - 100, (2 << 20) - 7, 3 << 20])
+def test_in_a_large_schema(tmp_path: Path, size: int) -> None:
+    """Wherever a block ends."""
+    text = f'{{"a": "{"x" * size}", "_sklearn_version": {NODE}}}'
+    assert sklearn_version(schema(tmp_path / "m.skops", text)) == "1.2.2"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        '{"a": "_sklearn_version", "b": ' + NODE + "}",
+        '{"_sklearn_version": null, "b": ' + NODE + "}",
+        '{"_sklearn_version": {"a": {}, "content": "\\"1.2.2\\""}}',
+        '{"_sklearn_version": {"content": "1.2.2"}}',
+        '{"_sklearn_version": {"content": "\\"one\\""}}',
+    ],
+)
+def test_other_schemas_have_none(tmp_path: Path, text: str) -> None:
+    assert sklearn_version(schema(tmp_path / "m.skops", text)) is None
+
+
+def test_a_schema_is_searched_as_far_as_it_may_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What no load would read isn't read for its version either."""
+    monkeypatch.setattr(skops_zip, "MAX_SCHEMA_BYTES", 3 << 20)
+    monkeypatch.setattr(versions, "LOOK_BYTES", 1 << 20)
+    for size, found in ((0, "1.2.2"), (2, "1.2.2"), (3, None)):
+        text = " " * (size << 20) + '{"_sklearn_version": ' + NODE + "}"
+        path = schema(tmp_path / "m.skops", text)
+        assert sklearn_version(path, thoroughly=True) == found
+        assert sklearn_version(path) == (None if size else found)
+
+
+def test_zips_that_are_none_or_others(tmp_path: Path) -> None:
+    path = tmp_path / "m.skops"
+    np.savez(tmp_path / "m.npz", a=np.zeros(3))
+    assert sklearn_version(tmp_path / "m.npz") is None
+    whole = schema(path, '{"_sklearn_version": ' + NODE + "}").read_bytes()
+    for size in range(len(whole)):
+        assert sklearn_version(saved(tmp_path, whole[:size])) is None
 
 
 def test_as_python_2_wrote_it(tmp_path: Path) -> None:
@@ -92,7 +157,7 @@ def test_the_end_of_a_large_file_is_looked_at_early(tmp_path: Path) -> None:
             reads.append(len(found))
             return found
 
-    found = versions._search(versions._plain(Counted(data), versions.LOOK_BYTES))
+    found = versions._search(versions._plain(Counted(data), versions.LOOK_BYTES), versions._pickled)
     assert found == __version__
     assert sum(reads) <= 2 << 20 < len(data)
 
@@ -119,7 +184,10 @@ def test_a_bomb_yields_nothing(tmp_path: Path) -> None:
     assert versions_of(path, thoroughly=True) == {}
 
 
-@given(st.binary(max_size=200), st.sampled_from([b"\x80\x04", b"\x1f\x8b", b"x\x9c", b"]\0"]))
+@given(
+    st.binary(max_size=200),
+    st.sampled_from([b"\x80\x04", b"\x1f\x8b", b"x\x9c", b"]\0", b"PK\x03\x04"]),
+)
 def test_no_bytes_are_too_odd(tmp_path_factory: Any, data: bytes, head: bytes) -> None:
     """Broken, cut, lying: a version or none, never an error."""
     path = tmp_path_factory.mktemp("odd") / "m"
@@ -135,3 +203,4 @@ def test_the_manifest_tells_the_rest(tmp_path: Path) -> None:
     path = saved(tmp_path, pickle.dumps(MODEL))
     expected = {"python": "3.11.4", "scikit-learn": __version__, "foo-bar": "1"}
     assert versions_of(path, manifest) == expected
+    assert versions_of(None, manifest) == {**expected, "scikit-learn": "0.1"}
