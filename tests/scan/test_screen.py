@@ -14,7 +14,7 @@ def test_no_word_of_an_artifact_steers_the_terminal(capsys: pytest.CaptureFixtur
     verdict = Verdict(target=words, bytes=1, status="needs", needs=(words,), message=words)
     lines = Lines(shows_all=True)
     lines.verdict(verdict)
-    lines.end("models/", [verdict], 0)
+    lines.end("models/", [verdict], [])
     written = capsys.readouterr().out
     assert len(written.splitlines()) == 2
     assert all(line.isprintable() for line in written.splitlines())
