@@ -7,6 +7,7 @@ numbers, as CatBoost has it; a broken number or a missing value there is the req
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,17 +19,17 @@ import numpy as np
 from loaders.base import Array, Batch, LoadError, LoadOptions
 from loaders.boosting.trees import (
     BoostingModel,
-    Engine,
+    Ensemble,
+    cell_error,
     column_names,
     columns_of,
-    refuse_cell,
     refuse_other_options,
+    refuse_oversize,
 )
 from loaders.pickles.unpickle import first_line
 from loaders.rows.cells import objects
 from loaders.rows.columns import Columns
 
-MAX_BYTES: Final = 2 << 30
 _OF_CLASSES: Final = {
     "predict": "Class",
     "predict_proba": "Probability",
@@ -48,22 +49,20 @@ class CatBoostLoader:
         return head.startswith(b"CBM1")
 
     def load(self, path: Path, options: LoadOptions) -> BoostingModel:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise LoadError(f"a CatBoost model of more than {MAX_BYTES >> 30} GiB isn't loaded")
-        _check_length(path, size)
+        refuse_oversize(path, "a CatBoost")
+        _check_length(path)
         try:
-            return BoostingModel(_engine(_model(path), options), options)
+            return BoostingModel(_ensemble(_model(path), options), options)
         except (LoadError, MemoryError):
             raise
         except Exception as error:
             raise LoadError(f"CatBoost can't load the model: {_why(error)}") from error
 
 
-def _check_length(path: Path, size: int) -> None:
+def _check_length(path: Path) -> None:
     """The file's first part is as long as it says."""
     with path.open("rb") as file:
-        head = file.read(8)
+        size, head = os.fstat(file.fileno()).st_size, file.read(8)
     if len(head) < 8 or int.from_bytes(head[4:], "little") > size - 8:
         raise LoadError("the CatBoost model is corrupt or cut short")
 
@@ -76,7 +75,7 @@ def _model(path: Path) -> Any:
     return model
 
 
-def _engine(model: Any, options: LoadOptions) -> Engine:
+def _ensemble(model: Any, options: LoadOptions) -> Ensemble:
     refuse_other_options(options)
     if model.get_embedding_feature_indices():
         raise LoadError("the CatBoost model takes embeddings, which isn't supported here")
@@ -92,7 +91,7 @@ def _engine(model: Any, options: LoadOptions) -> Engine:
         texts=cats | texts,
     )
     rows = _Rows(columns, cats, texts)
-    return Engine(
+    return Ensemble(
         format="catboost",
         columns=columns,
         ready=rows.ready,
@@ -145,7 +144,7 @@ class _Rows:
                 need = "a text or a whole number" if index in self.cats else "a text"
                 label = self.columns.label(index)
                 value = None if value != value else value  # noqa: PLR0124, PLW2901 - NaN
-                raise refuse_cell(row, label, value, f"where {need} is needed")
+                raise cell_error(row, label, value, f"where {need} is needed")
 
 
 def _why(error: Exception) -> str:

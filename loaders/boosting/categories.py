@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loaders.base import Array, Batch
-from loaders.boosting.trees import columns_of, refuse_cell
+from loaders.boosting.trees import cell_error, columns_of
 from loaders.rows.columns import Columns
 
 Codes = Mapping[int, Mapping[Any, int]]
@@ -51,10 +51,10 @@ class Matrix:
             return np.nan
         label = self.columns.label(index)
         if index in self.columns.texts and not isinstance(value, str):
-            raise refuse_cell(row, label, value, "where one of the model's texts is needed")
+            raise cell_error(row, label, value, "where one of the model's texts is needed")
         code = table.get(value)
         if code is None and self.refuses_unknown:
-            raise refuse_cell(row, label, value, "is a category that the model wasn't trained on")
+            raise cell_error(row, label, value, "is a category that the model wasn't trained on")
         return np.nan if code is None else code
 
 

@@ -14,10 +14,9 @@ from typing import Any, Final
 from loaders.base import LoadError, LoadOptions
 from loaders.boosting.categories import Matrix, matrix_columns
 from loaders.boosting.lightgbm_text import Header, check_text
-from loaders.boosting.trees import BoostingModel, Engine, column_names, option
+from loaders.boosting.trees import BoostingModel, Ensemble, column_names, option, refuse_oversize
 from loaders.pickles.unpickle import first_line
 
-MAX_BYTES: Final = 2 << 30
 _OUTPUTS: Final = {
     "value": {},
     "raw_score": {"raw_score": True},
@@ -36,8 +35,7 @@ class LightGbmLoader:
         return head.startswith((b"tree\nversion=", b"tree\r\nversion="))
 
     def load(self, path: Path, options: LoadOptions) -> BoostingModel:
-        if path.stat().st_size > MAX_BYTES:
-            raise LoadError(f"a LightGBM model of more than {MAX_BYTES >> 30} GiB isn't loaded")
+        refuse_oversize(path, "a LightGBM")
         header, text = check_text(path.read_bytes())
         try:
             booster = _booster(text)
@@ -45,7 +43,7 @@ class LightGbmLoader:
             raise
         except Exception as error:
             raise LoadError(f"LightGBM can't load the model: {first_line(error)}") from error
-        return BoostingModel(_engine(booster, header, options), options)
+        return BoostingModel(_ensemble(booster, header, options), options)
 
 
 class _Silence:
@@ -63,14 +61,14 @@ def _booster(text: str) -> Any:
     return lgb.Booster(model_str=text)
 
 
-def _engine(booster: Any, header: Header, options: LoadOptions) -> Engine:
+def _ensemble(booster: Any, header: Header, options: LoadOptions) -> Ensemble:
     wanted = _OUTPUTS[option(options, "output", tuple(_OUTPUTS))]
     count = len(header.names)
     categories = _categories(header)
     columns = matrix_columns(column_names(header.names, count), count, categories)
     codes = {i: {c: code for code, c in enumerate(known)} for i, known in categories.items()}
     matrix = Matrix(columns, codes)
-    return Engine(
+    return Ensemble(
         format="lightgbm",
         columns=columns,
         ready=matrix.ready,

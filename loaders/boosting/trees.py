@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -26,6 +27,8 @@ from loaders.base import (
 from loaders.rows.cells import shown
 from loaders.rows.columns import Columns, fit_rows
 
+MAX_BYTES: Final = 2 << 30
+"""How large a model may be; all of it is in memory while it is checked."""
 MAX_FEATURES: Final = 1 << 20
 """How wide a model may be; what is wider is corrupt."""
 _PROBE_ROWS: Final = 3
@@ -33,7 +36,7 @@ _PROBE_VALUES: Final = 1 << 20
 
 
 @dataclass(frozen=True)
-class Engine:
+class Ensemble:
     """A framework's side of one model."""
 
     format: str
@@ -49,29 +52,29 @@ class Engine:
 class BoostingModel:
     """One model of boosted trees."""
 
-    def __init__(self, engine: Engine, options: LoadOptions) -> None:
-        self.format = engine.format
-        self.methods = ordered(tuple(engine.calls), options.method)
-        self._engine = engine
-        self.signature = _signature(engine.columns)
+    def __init__(self, ensemble: Ensemble, options: LoadOptions) -> None:
+        self.format = ensemble.format
+        self.methods = ordered(tuple(ensemble.calls), options.method)
+        self._ensemble = ensemble
+        self.signature = _signature(ensemble.columns)
         is_given = options.batchable is not None
         self.batchable = bool(options.batchable) if is_given else self._is_row_wise()
 
     def prepare(self, payload: Payload) -> Batch:
-        return self._engine.ready(fit_rows(payload, self._engine.columns))
+        return self._ensemble.ready(fit_rows(payload, self._ensemble.columns))
 
     def run(self, method: str, batch: Batch) -> Outputs:
-        answer = np.asarray(self._engine.calls[method](batch.arrays[""]))
+        answer = np.asarray(self._ensemble.calls[method](batch.arrays[""]))
         is_batched = answer.ndim > 0 and len(answer) == batch.rows
         return Outputs(arrays={method: answer}, batched=is_batched)
 
     def _is_row_wise(self) -> bool:
         """Try it: three rows together against each alone, to the last bit."""
-        count = self._engine.columns.count or 1
+        count = self._ensemble.columns.count or 1
         if count * _PROBE_ROWS > _PROBE_VALUES:
             return False
         rng = np.random.default_rng(0)
-        cells = [self._engine.cell(i) for i in range(count)]
+        cells = [self._ensemble.cell(i) for i in range(count)]
         rows = [
             [rng.normal() if type(c) is float else c for c in cells] for _ in range(_PROBE_ROWS)
         ]
@@ -94,6 +97,12 @@ class BoostingModel:
         batch = self.prepare(Payload(form="instances", rows=rows))
         answer: Array = self.run(method, batch).arrays[method]
         return answer
+
+
+def refuse_oversize(path: Path, framework: str) -> None:
+    """Raise LoadError for a file that is larger than a model may be."""
+    if path.stat().st_size > MAX_BYTES:
+        raise LoadError(f"{framework} model of more than {MAX_BYTES >> 30} GiB isn't loaded")
 
 
 def ordered(methods: tuple[str, ...], default: str | None) -> tuple[str, ...]:
@@ -150,7 +159,7 @@ def refuse_other_options(options: LoadOptions, *known: str) -> None:
             raise LoadError(f"manifest.json: this format has no option {shown(name)}")
 
 
-def refuse_cell(row: int, label: str, value: object, why: str) -> InputError:
+def cell_error(row: int, label: str, value: object, why: str) -> InputError:
     return InputError(f"row {row}, {label}: {shown(value)} {why}")
 
 

@@ -17,7 +17,14 @@ import numpy as np
 from loaders import sniff
 from loaders.base import Array, Batch, LoadError, LoadOptions
 from loaders.boosting.categories import Matrix, matrix_columns
-from loaders.boosting.trees import BoostingModel, Engine, column_names, option, refuse_cell
+from loaders.boosting.trees import (
+    BoostingModel,
+    Ensemble,
+    cell_error,
+    column_names,
+    option,
+    refuse_oversize,
+)
 from loaders.boosting.xgboost_document import (
     OLD_MAGIC,
     categories_of,
@@ -29,7 +36,6 @@ from loaders.boosting.xgboost_pickle import pickled_booster
 from loaders.pickles.unpickle import first_line
 from loaders.rows.columns import Columns
 
-MAX_BYTES: Final = 2 << 30
 _SAGEMAKER: Final = "xgboost-model"
 _OUTPUTS: Final = ("value", "margin", "leaf", "contribs")
 _IN_PLACE: Final = {("gbtree", "value"), ("gbtree", "margin")}  # equal to predict, and faster
@@ -55,8 +61,7 @@ class XGBoostLoader:
         return is_named and (sniff.is_pickle(head) or sniff.describe(head) == _NO_FORMAT)
 
     def load(self, path: Path, options: LoadOptions) -> BoostingModel:
-        if path.stat().st_size > MAX_BYTES:
-            raise LoadError(f"an XGBoost model of more than {MAX_BYTES >> 30} GiB isn't loaded")
+        refuse_oversize(path, "an XGBoost")
         data = path.read_bytes()
         if sniff.is_pickle(data[:8]) or is_pickled_booster(data[: sniff.HEAD_BYTES]):
             data = pickled_booster(path)
@@ -65,7 +70,7 @@ class XGBoostLoader:
             data, document = model_part(data, document), document["Model"]
         check_document(document)
         try:
-            return BoostingModel(_engine(_booster(data), document, options), options)
+            return BoostingModel(_ensemble(_booster(data), document, options), options)
         except (LoadError, MemoryError):
             raise
         except Exception as error:
@@ -90,7 +95,7 @@ def _booster(data: bytes) -> Any:
     return booster
 
 
-def _engine(booster: Any, document: dict[str, Any], options: LoadOptions) -> Engine:
+def _ensemble(booster: Any, document: dict[str, Any], options: LoadOptions) -> Ensemble:
     output = option(options, "output", _OUTPUTS)
     count = booster.num_features()
     categories = categories_of(document)
@@ -99,7 +104,7 @@ def _engine(booster: Any, document: dict[str, Any], options: LoadOptions) -> Eng
     matrix = Matrix(columns, codes, refuses_unknown=True)
     is_in_place = (document["learner"]["gradient_booster"]["name"], output) in _IN_PLACE
     predict = _in_place(booster, output) if is_in_place else _of_matrix(booster, output)
-    return Engine(
+    return Ensemble(
         format="xgboost",
         columns=columns,
         ready=lambda batch: _finite(matrix.ready(batch), columns),
@@ -142,7 +147,7 @@ def _finite(batch: Batch, columns: Columns) -> Batch:
     if bad.any():
         row, index = (int(i) for i in np.argwhere(bad)[0])
         value = float(values[row, index])
-        raise refuse_cell(row, columns.label(index), value, "is more than XGBoost takes")
+        raise cell_error(row, columns.label(index), value, "is more than XGBoost takes")
     return batch
 
 

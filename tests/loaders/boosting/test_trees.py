@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
 from loaders.base import InputError, LoadError, LoadOptions
+from loaders.boosting.catboost import CatBoostLoader
 from loaders.boosting.categories import Codes, Matrix, matrix_columns
-from loaders.boosting.trees import BoostingModel, Engine, column_names, is_tree, option
+from loaders.boosting.lightgbm import LightGbmLoader
+from loaders.boosting.trees import MAX_BYTES, BoostingModel, Ensemble, column_names, is_tree, option
+from loaders.boosting.xgboost import XGBoostLoader
 from loaders.rows.columns import fit_rows
 from tests.loaders.support import csv, rows
 
@@ -17,8 +24,8 @@ PLAIN = matrix_columns(None, 2, {})
 def _model(call: object, **options: object) -> BoostingModel:
     matrix = Matrix(PLAIN)
     calls = {"predict": call, "other": call}
-    engine = Engine("f", PLAIN, matrix.ready, calls, matrix.cell)  # type: ignore[arg-type]
-    return BoostingModel(engine, LoadOptions(**options))  # type: ignore[arg-type]
+    ensemble = Ensemble("f", PLAIN, matrix.ready, calls, matrix.cell)  # type: ignore[arg-type]
+    return BoostingModel(ensemble, LoadOptions(**options))  # type: ignore[arg-type]
 
 
 def test_rows_that_agree_may_run_together() -> None:
@@ -136,3 +143,16 @@ def test_an_unknown_category_may_be_a_missing_value() -> None:
     """As LightGBM has it."""
     ready = Matrix(CITIES, CODES).ready(fit_rows(rows(["Paris", 11, 1.0]), CITIES))
     assert np.isnan(ready.arrays[""][0, :2]).all()
+
+
+@pytest.mark.parametrize(
+    ("loader", "name"),
+    [(XGBoostLoader, "XGBoost"), (LightGbmLoader, "LightGBM"), (CatBoostLoader, "CatBoost")],
+)
+def test_what_is_too_large_is_refused_unread(tmp_path: Path, loader: Any, name: str) -> None:
+    """Not a byte of it is read: the file is all holes."""
+    path = tmp_path / "m"
+    path.touch()
+    os.truncate(path, MAX_BYTES + 1)
+    with pytest.raises(LoadError, match=f"an? {name} model of more than 2 GiB isn't loaded"):
+        loader().load(path, LoadOptions())
