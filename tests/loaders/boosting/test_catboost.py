@@ -15,6 +15,7 @@ from loaders.base import InputError, LoadError, LoadOptions, Payload, concatenat
 from loaders.boosting.catboost import CatBoostLoader
 from loaders.boosting.trees import BoostingModel
 from loaders.table import load_model
+from tests.loaders.boosting.answers import answer_of, assert_same
 from tests.loaders.support import csv, rows
 
 X, Y = load_iris(return_X_y=True)
@@ -48,20 +49,6 @@ def _served(model: Any, path: Path, **options: Any) -> BoostingModel:
     return CatBoostLoader().load(path / "m.cbm", LoadOptions(**options))
 
 
-def _answer(model: BoostingModel, payload: Payload, method: str = "predict") -> Any:
-    outputs = model.run(method, model.prepare(payload))
-    assert outputs.single
-    assert outputs.batched
-    return outputs.arrays[method]
-
-
-def _same(got: Any, expected: Any) -> None:
-    expected = np.asarray(expected)
-    assert got.dtype == expected.dtype
-    assert got.shape == expected.shape
-    assert got.tolist() == expected.tolist()
-
-
 METHODS = ("predict", "predict_proba", "predict_log_proba")
 
 
@@ -84,9 +71,9 @@ def test_a_classifier_gives_labels_and_probabilities(
     model = _served(own, tmp_path)
     assert model.methods == (*METHODS, "decision_function")
     for method in METHODS:
-        _same(_answer(model, rows(*HOLES.tolist()), method), getattr(own, method)(HOLES))
+        assert_same(answer_of(model, rows(*HOLES.tolist()), method), getattr(own, method)(HOLES))
     raw = own.predict(HOLES, prediction_type="RawFormulaVal")
-    _same(_answer(model, rows(*HOLES.tolist()), "decision_function"), raw)
+    assert_same(answer_of(model, rows(*HOLES.tolist()), "decision_function"), raw)
     assert model.batchable
 
 
@@ -98,14 +85,14 @@ def test_a_regressor_gives_its_values(loss: str, tmp_path: Path) -> None:
     own = cb.CatBoostRegressor(loss_function=loss, **QUIET).fit(X[:, :3], X[:, 3])
     model = _served(own, tmp_path)
     assert model.methods == ("predict",)
-    _same(_answer(model, rows(*X[:, :3].tolist())), own.predict(X[:, :3]))
+    assert_same(answer_of(model, rows(*X[:, :3].tolist())), own.predict(X[:, :3]))
 
 
 def test_a_ranker_gives_its_values(tmp_path: Path) -> None:
     """Which are no probabilities."""
     own = cb.CatBoostRanker(loss_function="YetiRank", bootstrap_type="No", **QUIET)
     own.fit(X, Y, group_id=np.repeat(np.arange(15), 10))
-    _same(_answer(_served(own, tmp_path), rows(*X.tolist())), own.predict(X))
+    assert_same(answer_of(_served(own, tmp_path), rows(*X.tolist())), own.predict(X))
 
 
 def test_the_manifest_chooses_the_method(tmp_path: Path) -> None:
@@ -131,8 +118,8 @@ def test_categories_and_texts_are_taken_as_they_are(tmp_path: Path) -> None:
     by_name = [dict(zip(names, row, strict=True)) for row in _sent()]
     lines = [",".join(map(str, row)) for row in _sent()]
     for payload in (rows(*_sent()), rows(*by_name), csv("x,city,size,note", *lines), csv(*lines)):
-        _same(_answer(model, payload, "predict_proba"), expected)
-    _same(_answer(model, rows(*_sent())), MIXED.predict(FRAME))
+        assert_same(answer_of(model, payload, "predict_proba"), expected)
+    assert_same(answer_of(model, rows(*_sent())), MIXED.predict(FRAME))
     assert model.batchable
     assert [(s.name, s.dtype) for s in model.signature.inputs][:2] == [
         ("x", "float64"),
@@ -145,7 +132,7 @@ def test_a_category_of_csv_is_the_text_that_stands_there(tmp_path: Path) -> None
     frame = pd.DataFrame({"code": ["007", "7", "7.0", "07"] * 25})
     own = cb.CatBoostRegressor(**QUIET).fit(frame, np.arange(100) % 4, cat_features=["code"])
     model = _served(own, tmp_path)
-    _same(_answer(model, csv("code", "007", "7", "7.0", "07")), own.predict(frame.iloc[:4]))
+    assert_same(answer_of(model, csv("code", "007", "7", "7.0", "07")), own.predict(frame.iloc[:4]))
 
 
 @pytest.mark.parametrize(
@@ -166,7 +153,7 @@ def test_what_catboost_refuses_is_named(row: list[Any], says: str, tmp_path: Pat
     model = _served(MIXED, tmp_path)
     with pytest.raises(InputError, match=says):
         model.prepare(rows(row))
-    _answer(model, rows([None, "Tokyo", 10, "good"]))
+    answer_of(model, rows([None, "Tokyo", 10, "good"]))
 
 
 def test_an_empty_cell_is_no_category(tmp_path: Path) -> None:
@@ -188,7 +175,7 @@ def test_every_form_comes_to_the_same(tmp_path: Path) -> None:
     ]
     expected = NUMBERS.predict(np.array([row]))
     for payload in payloads:
-        _same(_answer(model, payload), expected)
+        assert_same(answer_of(model, payload), expected)
     batch = concatenate([model.prepare(p) for p in payloads])
     assert model.run("predict", batch).arrays["predict"].tolist() == expected.tolist() * 5
 
@@ -197,7 +184,7 @@ def test_names_that_are_numbers_are_no_names(tmp_path: Path) -> None:
     """A row of numbers in order isn't taken for a header."""
     own = cb.CatBoostRegressor(**QUIET).fit(X, Y)
     model = _served(own, tmp_path)
-    _same(_answer(model, csv("0,1,2,3")), own.predict([[0, 1, 2, 3]]))
+    assert_same(answer_of(model, csv("0,1,2,3")), own.predict([[0, 1, 2, 3]]))
 
 
 def test_embeddings_are_refused(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from loaders.base import InputError, LoadError, LoadOptions, Payload, concatenat
 from loaders.boosting.lightgbm import LightGbmLoader
 from loaders.boosting.trees import BoostingModel
 from loaders.table import load_model
+from tests.loaders.boosting.answers import answer_of, assert_same
 from tests.loaders.support import csv, rows
 
 X, Y = load_iris(return_X_y=True)
@@ -50,20 +51,6 @@ def _served(booster: lgb.Booster, path: Path, **options: Any) -> BoostingModel:
     return LightGbmLoader().load(path / "m.txt", LoadOptions(**options))
 
 
-def _answer(model: BoostingModel, payload: Payload) -> np.ndarray[Any, Any]:
-    outputs = model.run("predict", model.prepare(payload))
-    assert outputs.single
-    assert outputs.batched
-    array: np.ndarray[Any, Any] = outputs.arrays["predict"]
-    return array
-
-
-def _same(got: Any, expected: Any) -> None:
-    assert got.dtype == expected.dtype
-    assert got.shape == expected.shape
-    assert got.tobytes() == expected.tobytes()
-
-
 @pytest.mark.parametrize(
     "booster",
     [
@@ -80,7 +67,7 @@ def _same(got: Any, expected: Any) -> None:
 def test_every_kind_of_booster_gives_its_own_numbers(booster: lgb.Booster, tmp_path: Path) -> None:
     """Bit for bit, missing values included; several classes are columns."""
     model = _served(booster, tmp_path)
-    _same(_answer(model, rows(*HOLES.tolist())), booster.predict(HOLES))
+    assert_same(answer_of(model, rows(*HOLES.tolist())), booster.predict(HOLES))
     assert model.batchable
     assert model.methods == ("predict",)
 
@@ -98,7 +85,7 @@ def test_the_manifest_chooses_another_output(
 ) -> None:
     """Scores, leaves and contributions, as Booster.predict gives them."""
     model = _served(CLASSES, tmp_path, options={"output": output})
-    _same(_answer(model, rows(*X.tolist())), CLASSES.predict(X, **wanted))
+    assert_same(answer_of(model, rows(*X.tolist())), CLASSES.predict(X, **wanted))
 
 
 def test_every_form_comes_to_the_same(tmp_path: Path) -> None:
@@ -115,7 +102,7 @@ def test_every_form_comes_to_the_same(tmp_path: Path) -> None:
     ]
     expected: Any = NUMBERS.predict(np.array([row]))
     for payload in payloads:
-        _same(_answer(model, payload), expected)
+        assert_same(answer_of(model, payload), expected)
     batch = concatenate([model.prepare(p) for p in payloads])
     assert model.run("predict", batch).arrays["predict"].tolist() == expected.tolist() * 6
 
@@ -126,21 +113,21 @@ def test_whole_numbers_keep_all_their_digits(tmp_path: Path) -> None:
     booster = _train(data=lgb.Dataset(table, table[:, 0] % 2))
     expected = booster.predict(table[:2])
     assert expected[0] != expected[1]
-    _same(_answer(_served(booster, tmp_path), rows([16777216], [16777217])), expected)
+    assert_same(answer_of(_served(booster, tmp_path), rows([16777216], [16777217])), expected)
 
 
 def test_categories_are_those_of_the_training(tmp_path: Path) -> None:
     """Texts and whole numbers as the DataFrame had them; an unknown one is a missing value."""
     model = _served(OF_FRAME, tmp_path)
     sent = FRAME.to_numpy(dtype=object).tolist()
-    _same(_answer(model, rows(*sent)), OF_FRAME.predict(FRAME))
+    assert_same(answer_of(model, rows(*sent)), OF_FRAME.predict(FRAME))
     lines = [",".join(map(str, row)) for row in sent]
-    _same(_answer(model, csv("x,city,size", *lines)), OF_FRAME.predict(FRAME))
+    assert_same(answer_of(model, csv("x,city,size", *lines)), OF_FRAME.predict(FRAME))
     assert model.batchable
     odd = pd.DataFrame(
         {"x": [0.5, 0.5], "city": pd.Categorical(["Paris", None]), "size": pd.Categorical([99, 10])}
     )
-    _same(_answer(model, rows([0.5, "Paris", 99], [0.5, None, 10])), OF_FRAME.predict(odd))
+    assert_same(answer_of(model, rows([0.5, "Paris", 99], [0.5, None, 10])), OF_FRAME.predict(odd))
     with pytest.raises(InputError, match=r"row 0, column 'city' \(1\): 5 where one of the model's"):
         model.prepare(rows([0.5, 5, 10]))
 
@@ -150,7 +137,7 @@ def test_early_stopping_is_the_boosters(tmp_path: Path) -> None:
     held = lgb.Dataset(X[::2], Y[::2][::-1])
     stop = lgb.early_stopping(2, verbose=False)
     booster = lgb.train(QUIET, lgb.Dataset(X[1::2], Y[1::2]), 30, [held], callbacks=[stop])
-    _same(_answer(_served(booster, tmp_path), rows(*X.tolist())), booster.predict(X))
+    assert_same(answer_of(_served(booster, tmp_path), rows(*X.tolist())), booster.predict(X))
 
 
 # Where it is found, and what is refused

@@ -22,6 +22,7 @@ from loaders.base import InputError, LoadError, LoadOptions, Payload, concatenat
 from loaders.boosting.trees import BoostingModel
 from loaders.boosting.xgboost import XGBoostLoader
 from loaders.table import load_model
+from tests.loaders.boosting.answers import answer_of, assert_same
 from tests.loaders.support import csv, rows
 
 X, Y = load_iris(return_X_y=True)
@@ -53,25 +54,11 @@ def _served(booster: xgb.Booster, path: Path, name: str = "m.ubj", **options: An
     return XGBoostLoader().load(path / name, LoadOptions(**options))
 
 
-def _answer(model: BoostingModel, payload: Payload) -> np.ndarray[Any, Any]:
-    outputs = model.run("predict", model.prepare(payload))
-    assert outputs.single
-    assert outputs.batched
-    array: np.ndarray[Any, Any] = outputs.arrays["predict"]
-    return array
-
-
-def _same(got: Any, expected: Any) -> None:
-    assert got.dtype == expected.dtype
-    assert got.shape == expected.shape
-    assert got.tobytes() == expected.tobytes()
-
-
 @pytest.mark.parametrize("name", ["m.ubj", "m.json"])
 def test_a_classifier_gives_the_boosters_own_numbers(name: str, tmp_path: Path) -> None:
     """Bit for bit, missing values included."""
     model = _served(CLASSES, tmp_path, name)
-    _same(_answer(model, rows(*HOLES.tolist())), CLASSES.predict(xgb.DMatrix(HOLES)))
+    assert_same(answer_of(model, rows(*HOLES.tolist())), CLASSES.predict(xgb.DMatrix(HOLES)))
     assert model.batchable
     assert model.methods == ("predict",)
     assert model.signature.inputs[0].shape == (None, 4)
@@ -92,9 +79,9 @@ def test_every_kind_of_booster_is_served(booster: xgb.Booster, tmp_path: Path) -
     """Trees, trees with dropout, linear ones, forests, and one without any tree."""
     model = _served(booster, tmp_path)
     expected = booster.predict(xgb.DMatrix(X[:, :3], feature_names=["a", "b", "c"]))
-    _same(_answer(model, rows(*X[:, :3].tolist())), expected)
+    assert_same(answer_of(model, rows(*X[:, :3].tolist())), expected)
     by_name = [dict(zip("cba", row[::-1].tolist(), strict=True)) for row in X[:, :3]]
-    _same(_answer(model, rows(*by_name)), expected)
+    assert_same(answer_of(model, rows(*by_name)), expected)
     assert [spec.name for spec in model.signature.inputs] == ["a", "b", "c"]
 
 
@@ -103,8 +90,9 @@ def test_several_targets_and_early_stopping_are_the_boosters(tmp_path: Path) -> 
     both = xgb.DMatrix(X, np.stack([Y, Y * 2], axis=1))
     for strategy in ("one_output_per_tree", "multi_output_tree"):
         booster = xgb.train({**ONE, "multi_strategy": strategy}, both, 3)
-        _same(
-            _answer(_served(booster, tmp_path), rows(*X.tolist())), booster.predict(xgb.DMatrix(X))
+        assert_same(
+            answer_of(_served(booster, tmp_path), rows(*X.tolist())),
+            booster.predict(xgb.DMatrix(X)),
         )
     held = xgb.DMatrix(X[::2], Y[::2][::-1])
     data = xgb.DMatrix(X[1::2], Y[1::2])
@@ -112,7 +100,9 @@ def test_several_targets_and_early_stopping_are_the_boosters(tmp_path: Path) -> 
         ONE, data, 30, evals=[(held, "held")], early_stopping_rounds=2, verbose_eval=False
     )
     assert booster.best_iteration < booster.num_boosted_rounds() - 1
-    _same(_answer(_served(booster, tmp_path), rows(*X.tolist())), booster.predict(xgb.DMatrix(X)))
+    assert_same(
+        answer_of(_served(booster, tmp_path), rows(*X.tolist())), booster.predict(xgb.DMatrix(X))
+    )
 
 
 @pytest.mark.parametrize("booster", [CLASSES, _train("dart")])
@@ -131,7 +121,7 @@ def test_the_manifest_chooses_another_output(
     model = _served(booster, tmp_path, options={"output": output})
     data = X[:, : booster.num_features()]
     matrix = xgb.DMatrix(data, feature_names=booster.feature_names)
-    _same(_answer(model, rows(*data.tolist())), booster.predict(matrix, **wanted))
+    assert_same(answer_of(model, rows(*data.tolist())), booster.predict(matrix, **wanted))
 
 
 def test_every_form_comes_to_the_same(tmp_path: Path) -> None:
@@ -148,7 +138,7 @@ def test_every_form_comes_to_the_same(tmp_path: Path) -> None:
     ]
     expected = NUMBERS.predict(xgb.DMatrix(np.array([row]), feature_names=["a", "b", "c"]))
     for payload in payloads:
-        _same(_answer(model, payload), expected)
+        assert_same(answer_of(model, payload), expected)
     batch = concatenate([model.prepare(p) for p in payloads])
     assert model.run("predict", batch).arrays["predict"].tolist() == expected.tolist() * 6
 
@@ -158,7 +148,7 @@ def test_null_is_a_missing_value(tmp_path: Path) -> None:
     model = _served(NUMBERS, tmp_path)
     matrix = xgb.DMatrix(np.array([[np.nan, 3.5, 1]]), feature_names=["a", "b", "c"])
     for payload in (rows([None, 3.5, 1]), rows([float("nan"), 3.5, 1]), csv(",3.5,1")):
-        _same(_answer(model, payload), NUMBERS.predict(matrix))
+        assert_same(answer_of(model, payload), NUMBERS.predict(matrix))
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("-inf"), 1e39])
@@ -190,9 +180,9 @@ def test_categories_are_those_of_the_training(name: str, tmp_path: Path) -> None
         model = _served(booster, tmp_path, name)
         sent = FRAME.to_numpy(dtype=object).tolist()
         expected = booster.predict(data)
-        _same(_answer(model, rows(*sent)), expected)
+        assert_same(answer_of(model, rows(*sent)), expected)
         lines = [",".join(map(str, row)) for row in sent]
-        _same(_answer(model, csv("city,size,x", *lines)), expected)
+        assert_same(answer_of(model, csv("city,size,x", *lines)), expected)
         assert model.batchable
     with pytest.raises(InputError, match=r"'Paris' is a category that the model wasn't trained"):
         model.prepare(rows(["Paris", 10, 0.5]))
@@ -203,7 +193,7 @@ def test_codes_are_taken_where_the_model_keeps_no_categories(tmp_path: Path) -> 
     table = np.array([[0.0, 1.0], [1.0, 2.0], [2.0, 3.0], [1.0, 4.0]] * 10)
     data = xgb.DMatrix(table, table[:, 0] % 2, feature_types=["c", "float"])
     booster = xgb.train({**ONE, "max_cat_to_onehot": 1}, data, 4)
-    _same(_answer(_served(booster, tmp_path), rows(*table.tolist())), booster.predict(data))
+    assert_same(answer_of(_served(booster, tmp_path), rows(*table.tolist())), booster.predict(data))
 
 
 # Where it is found
@@ -228,7 +218,7 @@ def test_a_pickled_booster_is_served(name: str, protocol: int, tmp_path: Path) -
     model = load_model(tmp_path, LoadOptions())
     assert model.format == "xgboost"
     assert isinstance(model, BoostingModel)
-    _same(_answer(model, rows(*X.tolist())), CLASSES.predict(xgb.DMatrix(X)))
+    assert_same(answer_of(model, rows(*X.tolist())), CLASSES.predict(xgb.DMatrix(X)))
 
 
 @pytest.mark.parametrize("compress", [0, 3, ("gzip", 3), ("xz", 3)])
@@ -246,7 +236,7 @@ def test_a_pickle_of_the_first_json_versions_is_served(tmp_path: Path) -> None:
     model = load_model(tmp_path, LoadOptions())
     assert isinstance(model, BoostingModel)
     expected = NUMBERS.predict(xgb.DMatrix(X[:, :3], feature_names=["a", "b", "c"]))
-    _same(_answer(model, rows(*X[:, :3].tolist())), expected)
+    assert_same(answer_of(model, rows(*X[:, :3].tolist())), expected)
 
 
 class _Pickled:
