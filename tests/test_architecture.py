@@ -18,14 +18,9 @@ MAX_FUNCTION_LINES = 60
 
 PARTS = ("pickles", "rows")  # what the formats' loaders are made of
 FORMATS = ("sklearn", "onnx", "boosting", "scripts")
-SINGLE = (
-    "base",
-    "sniff",
-    "manifest",
-    "folder",
-    "environment",
-    "allocation",
-)  # modules that others stand on
+# modules that others stand on
+SINGLE = ("base", "sniff", "faults", "manifest", "folder", "environment", "allocation")
+UNDER = {"loaders.base", "loaders.sniff", "loaders.faults"}
 BELOW = {f"loaders.{name}" for name in PARTS}
 # Who may import whom, by room. What isn't named here is a leaf and may be imported from anywhere.
 LAYERS: dict[str, set[str]] = {
@@ -46,12 +41,13 @@ LAYERS: dict[str, set[str]] = {
     },
     "mms.demo": set(),
     "loaders": {f"loaders.{name}" for name in (*PARTS, *FORMATS, *SINGLE)},
-    **{f"loaders.{name}": {"loaders.base", "loaders.sniff"} for name in PARTS},
-    "loaders.sklearn": {"loaders.base", "loaders.sniff", "loaders.environment"} | BELOW,
-    "loaders.boosting": {"loaders.base", "loaders.sniff"} | BELOW,
+    **{f"loaders.{name}": UNDER for name in PARTS},
+    "loaders.sklearn": {"loaders.environment"} | UNDER | BELOW,
+    "loaders.boosting": UNDER | BELOW,
     "loaders.onnx": {"loaders.base", "loaders.sniff", "loaders.rows", "loaders.allocation"},
     "loaders.scripts": {"loaders.base", "loaders.folder", "loaders.rows", "loaders.sklearn"},
     **{f"loaders.{name}": {"loaders.base"} for name in ("sniff", "manifest", "environment")},
+    "loaders.faults": set(),
     "loaders.folder": {"loaders.base", "loaders.manifest", "loaders.sniff"},
     "loaders.base": set(),
     "loaders.allocation": set(),

@@ -26,7 +26,7 @@ from loaders.boosting.trees import (
     refuse_other_options,
     refuse_oversize,
 )
-from loaders.pickles.unpickle import first_line
+from loaders.faults import first_line
 from loaders.rows.cells import objects
 from loaders.rows.columns import Columns
 

@@ -15,7 +15,7 @@ from loaders.base import LoadError, LoadOptions
 from loaders.boosting.categories import Matrix, matrix_columns
 from loaders.boosting.lightgbm_text import Header, check_text
 from loaders.boosting.trees import BoostingModel, Ensemble, column_names, option, refuse_oversize
-from loaders.pickles.unpickle import first_line
+from loaders.faults import first_line
 
 _OUTPUTS: Final = {
     "value": {},

@@ -33,7 +33,7 @@ from loaders.boosting.xgboost_document import (
     read_document,
 )
 from loaders.boosting.xgboost_pickle import pickled_booster
-from loaders.pickles.unpickle import first_line
+from loaders.faults import first_line
 from loaders.rows.columns import Columns
 
 _SAGEMAKER: Final = "xgboost-model"

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from loaders.base import LoadError
+from loaders.faults import first_line
 from loaders.pickles import older, states
 from loaders.pickles.reconstruct import item_count, shape_of
 from loaders.pickles.source import BROKEN, Source, open_source
@@ -299,11 +300,3 @@ def load_restricted(
         raise LoadError("the model file is corrupt or cut short") from error
     except Exception as error:
         raise LoadError(f"the model file can't be unpickled: {first_line(error)}") from error
-
-
-def first_line(error: Exception) -> str:
-    """An error in one line, without the folders of this machine."""
-    if isinstance(error, OSError) and error.filename:
-        return f"{type(error).__name__}: {error.strerror}: {Path(str(error.filename)).name!r}"
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:200]}".rstrip(": ")

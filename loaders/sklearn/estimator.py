@@ -21,7 +21,7 @@ from loaders.base import (
     Signature,
     TensorSpec,
 )
-from loaders.pickles.unpickle import first_line
+from loaders.faults import first_line
 from loaders.rows.cells import shown
 from loaders.rows.columns import Columns, fit_rows
 from loaders.rows.singles import fit_singles

@@ -14,7 +14,8 @@ from typing import Any, Final
 from loaders import sniff
 from loaders.base import LoadError, LoadOptions
 from loaders.environment import demand_fit, installed
-from loaders.pickles.unpickle import first_line, load_restricted
+from loaders.faults import first_line
+from loaders.pickles.unpickle import load_restricted
 from loaders.pickles.vocabulary import printable
 from loaders.sklearn.checks import check_built
 from loaders.sklearn.contents import require_model

@@ -14,7 +14,7 @@ from typing import Any
 
 from loaders.base import LoadError, LoadOptions
 from loaders.environment import OtherEnvironment, demand_fit
-from loaders.pickles.unpickle import first_line
+from loaders.faults import first_line
 from loaders.sklearn.checks import check_built
 from loaders.sklearn.contents import require_model
 from loaders.sklearn.estimator import EstimatorModel
