@@ -176,8 +176,8 @@ class Model(Protocol):
         ...
 
 
-class ScriptModel(Model, Protocol):
-    """A model whose own script answers, from the body as it came; told by having ``answer_raw``."""
+class RawModel(Model, Protocol):
+    """A model that answers from the body as it came, by a script; known by having the method."""
 
     def answer_raw(
         self, body: bytes | str, content_type: str, accept: str, headers: Mapping[str, str]

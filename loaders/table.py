@@ -157,7 +157,7 @@ def model_file(folder: Path, manifest: Manifest) -> tuple[PurePosixPath, str]:
 
 def _load_script(script: Script, folder: Path, manifest: Manifest, options: LoadOptions) -> Model:
     """What the script makes of the folder, in the environment that its model file needs."""
-    from loaders.scripts.model import load_script  # rarely needed
+    from loaders.scripts.load import load_script  # rarely needed
 
     verify(folder, manifest.files, script.below(folder))
     demand_fit(_script_needs(folder, manifest), options.env_match, options.environments)

@@ -11,10 +11,10 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
-from loaders.base import InputError, ScriptModel
+from loaders.base import InputError, RawModel
 from loaders.scripts.context import ATTRIBUTES
 from loaders.scripts.defaults import TEXTS
-from loaders.scripts.model import ScriptError, Unreadable, Unwritable
+from loaders.scripts.errors import ScriptError, Unreadable, Unwritable
 from loaders.scripts.modules import public
 from mms.errors import (
     MmsError,
@@ -35,13 +35,13 @@ def has_script(model: Any) -> bool:
 
 
 def run_scripts(model: Any, requests: Sequence[tuple[bytes, bytes]]) -> BatchResult:
-    """Answer each request by itself with a ``ScriptModel``."""
+    """Answer each request by itself with a ``RawModel``."""
     begun = time.perf_counter()
     replies = [_reply(model, spec, body) for spec, body in requests]
     return BatchResult(replies, rows=len(replies), predict_s=time.perf_counter() - begun)
 
 
-def _reply(model: ScriptModel, spec_bytes: bytes, body: bytes) -> Reply:
+def _reply(model: RawModel, spec_bytes: bytes, body: bytes) -> Reply:
     try:
         spec = decode_spec(spec_bytes)
         kind = spec.raw_content_type.partition(";")[0].strip().lower() or JSON

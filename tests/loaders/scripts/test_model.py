@@ -16,7 +16,8 @@ from sklearn.datasets import load_iris
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from loaders.base import InputError, LoadError, LoadOptions
-from loaders.scripts.model import ScriptError, ScriptModel, Unreadable, Unwritable
+from loaders.scripts.errors import ScriptError, Unreadable, Unwritable
+from loaders.scripts.model import ScriptModel
 from loaders.table import load_model
 from tests.loaders.scripts.artifacts import JSON, artifact, ask, loaded, script
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from loaders.scripts import toolkit
-from loaders.scripts.model import ScriptError, Unreadable, Unwritable
+from loaders.scripts.errors import ScriptError, Unreadable, Unwritable
 from tests.loaders.scripts.artifacts import ask, loaded, script
 
 CSV = "text/csv"
