@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import joblib
 
 from loaders.base import LoadOptions
 from loaders.scripts.model import ScriptModel
 from loaders.table import load_model
 
 JSON = "application/json"
+CSV = "text/csv"
+ECHO = "def predict_fn(data, model): return data\n"
+MODEL_FN = (
+    "import joblib, os\n"
+    "def model_fn(model_dir): return joblib.load(os.path.join(model_dir, 'model.joblib'))\n"
+)
 
 
 def artifact(folder: Path, files: Mapping[str, str | bytes]) -> Path:
@@ -41,3 +50,10 @@ def ask(model: ScriptModel, body: bytes | str = "[1]", kind: str = JSON, accept:
     """The answer to one request, read if it is JSON."""
     answer, content_type = model.answer_raw(body, kind, accept, {})
     return json.loads(answer) if content_type == JSON else (answer, content_type)
+
+
+def dumped(model: Any) -> bytes:
+    """A model as joblib saves it."""
+    out = io.BytesIO()
+    joblib.dump(model, out)
+    return out.getvalue()
