@@ -1,4 +1,4 @@
-"""From request bodies to replies: decode, group, predict, split, encode.
+"""From request bodies to replies: decode, group, predict, encode.
 
 Owns which requests run together and what each is answered; knows nothing of sockets or threads.
 A request's outcome depends on itself alone: a payload that can't be read, a batch that fails and
@@ -12,26 +12,23 @@ import logging
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final
-
-import numpy as np
+from dataclasses import dataclass
+from typing import Final
 
 from loaders import allocation
-from loaders.base import Array, Batch, Form, InputError, Model, Outputs, concatenate
-from mms.errors import InsufficientStorage, ModelError, ValidationError, from_code
+from loaders.base import Batch, Form, InputError, Model, Outputs, concatenate
+from mms.errors import InsufficientStorage, ValidationError, from_code
 from mms.media import Spec, decode_spec
 from mms.worker import scripts
 from mms.worker.codecs import decode, encode, may_hold, plain
 from mms.worker.replies import BatchResult, Reply, refusal, where
+from mms.worker.splitting import split
 
 logger = logging.getLogger("mms.worker")
 
-
 MAX_HELD: Final = 64 << 20
 """Bytes of unpacked and decoded requests that are held at a time; what is left runs after them."""
-
-_OBJECT: Final = 64
+_OBJECT_BYTES: Final = 64  # what an object is taken for: a short text
 
 
 @dataclass
@@ -61,7 +58,7 @@ class _Runner:
             outputs = self.model.run(method, whole)
         finally:
             self.predict_s += time.perf_counter() - start
-        return _split(outputs, [batch.rows for batch in batches])
+        return split(outputs, [batch.rows for batch in batches])
 
 
 def run_batch(
@@ -152,9 +149,9 @@ def _prepare(model: Model, index: int, spec_bytes: bytes, body: bytes) -> _Work 
 
 
 def _size(batch: Batch) -> int:
-    """About the bytes that a batch takes; an object is taken for a short text."""
+    """About the bytes that a batch takes."""
     return sum(
-        array.size * (_OBJECT if array.dtype.hasobject else array.dtype.itemsize)
+        array.size * (_OBJECT_BYTES if array.dtype.hasobject else array.dtype.itemsize)
         for array in batch.arrays.values()
     )
 
@@ -200,46 +197,3 @@ def _written(outputs: Outputs, work: _Work, model: Model) -> Reply:
     except BaseException as error:  # noqa: BLE001 - outputs may hold objects of a model's code
         return refusal(error, model.format)
     return Reply("", content_type, body)
-
-
-# --- Splitting ---
-
-
-def _split(outputs: Outputs, rows: list[int]) -> list[Outputs]:
-    """Each request's share of a batch's outputs, as views."""
-    arrays = {name: _array(value) for name, value in outputs.arrays.items()}
-    if not arrays:
-        raise ModelError("the model gave no output")
-    if not outputs.batched:
-        if len(rows) > 1:
-            raise ModelError("the model's answer can't be split between requests")
-        return [replace(outputs, arrays=arrays)]
-    _check_rows(arrays, sum(rows))
-    if len(rows) == 1:
-        return [replace(outputs, arrays=arrays)]
-    ends = np.cumsum(rows).tolist()
-    return [
-        replace(outputs, arrays={name: array[end - count : end] for name, array in arrays.items()})
-        for end, count in zip(ends, rows)
-    ]
-
-
-def _array(value: Any) -> Array:
-    """An output as an array, whatever the framework gave."""
-    if isinstance(value, np.ndarray):
-        return value
-    if hasattr(value, "toarray"):  # SciPy's sparse matrices
-        return _array(value.toarray())
-    try:
-        return np.asarray(value)
-    except ValueError:  # ragged: a list with one entry a row
-        array = np.empty(len(value), dtype=object)
-        array[:] = value
-        return array
-
-
-def _check_rows(arrays: dict[str, Array], rows: int) -> None:
-    for name, array in arrays.items():
-        if array.ndim == 0 or len(array) != rows:
-            given = len(array) if array.ndim else "one value without rows"
-            raise ModelError(f"the model gave {given} for {rows} rows in its output {name!r}")
