@@ -19,11 +19,6 @@ _NUMBERS: Final = frozenset({int, float, bool, _NONE})
 _ONE_VALUE: Final = _NUMBERS | {str}
 _NAN: Final = float("nan")
 
-ONLY_A_HEADER: Final = (
-    "there are no rows: the only one is taken for a header, as it has the model's names or no "
-    "number; if it is none, send header=absent in Content-Type"
-)
-
 
 class CellError(ValueError):
     """A cell doesn't fit; ``row`` counts from 0."""

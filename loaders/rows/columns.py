@@ -17,7 +17,6 @@ import numpy as np
 from loaders.base import Array, Batch, InputError, Payload
 from loaders.rows import arrays
 from loaders.rows.cells import (
-    ONLY_A_HEADER,
     CellError,
     column,
     csv_column,
@@ -25,6 +24,7 @@ from loaders.rows.cells import (
     objects,
     shown,
 )
+from loaders.rows.header import demand_rows, parted
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,7 @@ def fit_rows(payload: Payload, columns: Columns) -> Batch:
     if payload.form == "csv":
         return _fit_csv(payload, columns)
     rows = _flat_rows(payload.rows, columns) if payload.flat else payload.rows
-    if not rows:
-        raise InputError("there are no rows")
+    demand_rows(rows)
     return _fit_cells(_cells(rows, columns), columns)
 
 
@@ -158,13 +157,7 @@ def table(fitted: list[Array], columns: Columns) -> Batch:
 
 
 def _fit_csv(payload: Payload, columns: Columns) -> Batch:
-    rows, header = payload.rows, payload.header
-    if header is None and payload.maybe_header and rows and _is_header(rows[0], columns):
-        header, rows = rows[0], rows[1:]
-        if not rows:
-            raise InputError(ONLY_A_HEADER)
-    if not rows:
-        raise InputError("there are no rows")
+    header, rows = parted(payload, lambda row: _is_header(row, columns))
     cells = _cells(rows, columns)
     order: Sequence[int] = range(len(cells[0]))
     if header is not None and columns.names is not None:
@@ -235,8 +228,7 @@ def _transposed(values: list[Any], columns: Columns) -> list[tuple[Any, ...]]:
         if len(cells) != len(lists[0]):
             other = f"{columns.label(0)} has {len(lists[0])}"
             raise InputError(f"{columns.label(i)} has {len(cells)} values, but {other}")
-    if not lists[0]:
-        raise InputError("there are no rows")
+    demand_rows(lists[0])
     # a column sent as [[1], [2]] is a column all the same
     flat = [[c[0] if isinstance(c, list) and len(c) == 1 else c for c in cells] for cells in lists]
     return list(zip(*flat))

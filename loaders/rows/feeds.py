@@ -14,7 +14,8 @@ from typing import Any, Final
 import numpy as np
 
 from loaders.base import Array, Batch, InputError, Payload, TensorSpec
-from loaders.rows.cells import ONLY_A_HEADER, CellError, csv_column, is_number, objects, shown
+from loaders.rows.cells import CellError, csv_column, is_number, objects, shown
+from loaders.rows.header import demand_rows, parted
 from loaders.rows.tensors import sequence, tensor
 
 _TRUTHS: Final = {"true": "1", "false": "0"}
@@ -64,8 +65,7 @@ class Feeds:
         if payload.form == "csv":
             return self._csv(payload)
         rows = self._flat(payload.rows) if payload.flat else payload.rows
-        if not rows:
-            raise InputError("there are no rows")
+        demand_rows(rows)
         if len(self.specs) == 1:
             return self._single(rows)
         return self._several(rows)
@@ -128,14 +128,9 @@ class Feeds:
         return self._flat(value) if is_flat else value
 
     def _csv(self, payload: Payload) -> Batch:
-        rows, header = payload.rows, payload.header
-        if not rows:
-            raise InputError("there are no rows")
-        width = self._width(rows)
-        if header is None and payload.maybe_header and self._is_header(rows[0]):
-            header, rows = rows[0], rows[1:]
-            if not rows:
-                raise InputError(ONLY_A_HEADER)
+        demand_rows(payload.rows)
+        width = self._width(payload.rows)
+        header, rows = parted(payload, self._is_header)
         for r, row in enumerate(rows):
             if len(row) != width:
                 raise InputError(

@@ -12,6 +12,7 @@ import numpy as np
 
 from loaders.base import Array, Batch, InputError, Payload
 from loaders.rows.cells import CellError, column, csv_column, objects, shown
+from loaders.rows.header import demand_rows
 
 Single = Literal["text", "objects", "labels", "text labels", "lists"]
 
@@ -27,8 +28,7 @@ _NEEDED: Final[dict[Single, str]] = {
 def fit_singles(payload: Payload, kind: Single) -> Batch:
     """The payload as a batch of one thing a row; raises InputError."""
     rows = _only(payload.tensors) if payload.form == "inputs" else payload.rows
-    if not rows:
-        raise InputError("there are no rows")
+    demand_rows(rows)
     is_csv = payload.form == "csv"
     if kind == "lists" and is_csv:  # all rows are as wide as the longest
         rows = [[cell for cell in row if cell] for row in rows]
