@@ -1,8 +1,8 @@
 """The loader of ONNX models, run by ONNX Runtime on the CPU or on what the manifest names.
 
-Owns the model's life: open, try its rows, fit a request, run. What is read from its declarations is
-``onnx_ports``', the session is ``onnx_session``'s. External data stays within the folder: ONNX
-Runtime itself refuses other paths, and a test holds it to that.
+Owns the model's life: open, try its rows, fit a request, run. What a model declares is read by
+``ports``, what its manifest asks for by ``options``, a session is opened by ``session``. External
+data stays within the folder: ONNX Runtime itself refuses other paths, and a test holds it to that.
 """
 
 from __future__ import annotations
