@@ -31,6 +31,7 @@ MAX_BYTES: Final = 2 << 30
 """How large a model may be; all of it is in memory while it is checked."""
 MAX_FEATURES: Final = 1 << 20
 """How wide a model may be; what is wider is corrupt."""
+_OUTPUTS: Final = (TensorSpec(name="", dtype="any", shape=(None,)),)
 _PROBE_ROWS: Final = 3
 _PROBE_VALUES: Final = 1 << 20
 
@@ -56,7 +57,7 @@ class BoostingModel:
         self.format = ensemble.format
         self.methods = ordered(tuple(ensemble.calls), options.method)
         self._ensemble = ensemble
-        self.signature = _signature(ensemble.columns)
+        self.signature = Signature(inputs=ensemble.columns.specs(), outputs=_OUTPUTS)
         is_given = options.batchable is not None
         self.batchable = bool(options.batchable) if is_given else self._is_row_wise()
 
@@ -161,16 +162,3 @@ def refuse_other_options(options: LoadOptions, *known: str) -> None:
 
 def cell_error(row: int, label: str, value: object, why: str) -> InputError:
     return InputError(f"row {row}, {label}: {shown(value)} {why}")
-
-
-def _signature(columns: Columns) -> Signature:
-    outputs = (TensorSpec(name="", dtype="any", shape=(None,)),)
-    if columns.names is None:
-        dtype = "float64" if columns.numeric is None else "any"
-        whole = TensorSpec(name="", dtype=dtype, shape=(None, columns.count))
-        return Signature(inputs=(whole,), outputs=outputs)
-    inputs = tuple(
-        TensorSpec(name=n, dtype="float64" if columns.is_numeric(i) else "any", shape=(None,))
-        for i, n in enumerate(columns.names)
-    )
-    return Signature(inputs=inputs, outputs=outputs)

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from loaders.base import Array, Batch, InputError, Payload
+from loaders.base import Array, Batch, InputError, Payload, TensorSpec
 from loaders.rows import arrays
 from loaders.rows.cells import (
     CellError,
@@ -51,6 +51,16 @@ class Columns:
 
     def is_numeric(self, index: int) -> bool:
         return self.numeric is None or index in self.numeric
+
+    def specs(self) -> tuple[TensorSpec, ...]:
+        """The inputs of a model's signature: one a named column, else one for the whole table."""
+        if self.names is None:
+            dtype = "float64" if self.numeric is None else "any"
+            return (TensorSpec(name="", dtype=dtype, shape=(None, self.count)),)
+        return tuple(
+            TensorSpec(name=n, dtype="float64" if self.is_numeric(i) else "any", shape=(None,))
+            for i, n in enumerate(self.names)
+        )
 
 
 def fit_rows(payload: Payload, columns: Columns) -> Batch:

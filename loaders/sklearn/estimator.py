@@ -141,16 +141,8 @@ def _learns_by_heart(estimator: Any) -> bool:
 
 
 def _signature(estimator: Any, columns: Columns, kind: str) -> Signature:
-    if kind != "table":
-        inputs: tuple[TensorSpec, ...] = (TensorSpec(name="", dtype="str", shape=(None,)),)
-    elif columns.names is None:
-        dtype = "float64" if columns.numeric is None else "any"
-        inputs = (TensorSpec(name="", dtype=dtype, shape=(None, columns.count)),)
-    else:
-        inputs = tuple(
-            TensorSpec(name=n, dtype="float64" if columns.is_numeric(i) else "any", shape=(None,))
-            for i, n in enumerate(columns.names)
-        )
+    single = TensorSpec(name="", dtype="str", shape=(None,))
+    inputs = columns.specs() if kind == "table" else (single,)
     classes, dtype = getattr(estimator, "classes_", None), "any"
     if isinstance(classes, np.ndarray) and classes.ndim == 1:
         dtype = "str" if classes.dtype.kind in "OU" else classes.dtype.name
