@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loaders.sklearn.estimator import METHODS as ESTIMATORS
 from mms import media
 from mms.errors import NotAcceptable, UnsupportedMediaType, ValidationError
 from mms.media import CSV, JSON, METHODS, Spec, decode_spec, encode_spec, headers
@@ -163,6 +164,11 @@ def test_a_default_that_cannot_be_written_is_no_silent_json() -> None:
 def test_an_accept_that_cannot_be_read_is_a_validation_error(accept: bytes) -> None:
     with pytest.raises(ValidationError, match="Accept"):
         spec(None, accept)
+
+
+def test_the_front_lets_through_what_estimators_have() -> None:
+    """It imports no framework, so it has the names for itself."""
+    assert METHODS == ESTIMATORS
 
 
 @pytest.mark.parametrize("method", METHODS)
