@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from loaders import table
 from loaders.base import LoadError, LoadOptions
 from loaders.environment import OBJECTS, relevant
 from loaders.folder import code_files
+from loaders.load import model_file
 from loaders.manifest import Manifest, read_manifest
 from loaders.pickles.refusals import refused_names
 from loaders.scripts.requirements import unmet
@@ -53,7 +53,7 @@ def inspect(folder: Path, options: LoadOptions) -> Inspection:
 
 def _found(folder: Path, manifest: Manifest) -> tuple[Path | None, str]:
     try:
-        path, kind = table.model_file(folder, manifest)
+        path, kind = model_file(folder, manifest)
     except LoadError:  # none, or several: the load says so, or the script knows
         return None, ""
     return folder / path, kind

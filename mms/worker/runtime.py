@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import loaders.load
 import loaders.table
 from loaders.base import Environment, LoadError, LoadOptions
 from loaders.environment import OtherEnvironment
@@ -25,7 +26,7 @@ def preload_modules() -> list[str]:
 def load_model(folder: Path, options: dict[str, Any]) -> Any:
     """Load what is in ``folder``; ``options`` are LoadOptions' fields as JSON has them."""
     try:
-        return loaders.table.load_model(folder, load_options(options))
+        return loaders.load.load_model(folder, load_options(options))
     except LoadError as error:
         raise errors.ModelLoadError(str(error)) from None
     except OtherEnvironment as other:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import loaders.table
+import loaders.load
 from loaders.base import LoadError, LoadOptions, Model, Signature
 from loaders.environment import OtherEnvironment, demand_fit
 from loaders.inspection import Inspection, inspect
@@ -83,7 +83,7 @@ def _tried(finding: Finding, folder: Path, options: LoadOptions, *, is_measured:
     """Load it, as the server would, and see."""
     begun = time.perf_counter()
     try:
-        model = loaders.table.load_model(folder, options)
+        model = loaders.load.load_model(folder, options)
     except LoadError as error:
         return _refused(finding, error)
     except OtherEnvironment as other:

@@ -15,8 +15,8 @@ from typing import Any, Final
 import numpy as np
 
 from loaders.base import InputError, LoadError, LoadOptions, Payload
+from loaders.load import load_model
 from loaders.manifest import parse_manifest
-from loaders.table import load_model
 from mms import media
 from mms.errors import MmsError
 from mms.store.archive import unpack

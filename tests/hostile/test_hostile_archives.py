@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from loaders.base import LoadError, LoadOptions
-from loaders.table import load_model
+from loaders.load import load_model
 from mms.errors import ModelLoadError
 from mms.store.archive import unpack
 from mms.store.limits import Limits

@@ -9,8 +9,8 @@ import psutil
 import pytest
 
 from loaders.base import LoadError, LoadOptions
+from loaders.load import load_model
 from loaders.sklearn.joblib import JoblibLoader
-from loaders.table import load_model
 from mms.errors import ModelLoadError
 from mms.store.archive import unpack
 from mms.store.limits import Limits

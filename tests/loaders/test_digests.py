@@ -13,7 +13,7 @@ from sklearn.linear_model import LinearRegression
 
 from loaders import digests
 from loaders.base import LoadError, LoadOptions
-from loaders.table import load_model
+from loaders.load import load_model
 
 OPTIONS = LoadOptions()
 

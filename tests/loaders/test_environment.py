@@ -15,10 +15,11 @@ import skops.io
 from sklearn import __version__
 from sklearn.linear_model import LinearRegression
 
-from loaders import environment, table
+from loaders import environment, load
 from loaders.base import Environment, LoadError, LoadOptions
 from loaders.environment import OtherEnvironment, Verdict, decide, demand_fit, installed, relevant
 from loaders.inspection import inspect
+from loaders.load import load_model
 from loaders.versions import versions_of
 from tests.support.external_onnx import external_onnx
 
@@ -168,14 +169,14 @@ def test_the_decision_comes_before_the_load(
 ) -> None:
     """Nothing of the file is run, nor its framework asked for."""
     folder = old_model(tmp_path, kind=kind)
-    monkeypatch.setattr(table, "loader", None)
+    monkeypatch.setattr(load, "loader", None)
     with pytest.raises(LoadError, match=r"saved by scikit-learn 1\.2\.2"):
-        table.load_model(folder, LoadOptions())
+        load_model(folder, LoadOptions())
     others = (env("old", "1.2.1"),)
     with pytest.raises(OtherEnvironment, match="old"):
-        table.load_model(folder, LoadOptions(environments=others))
+        load_model(folder, LoadOptions(environments=others))
     with pytest.raises(OtherEnvironment, match="old"):
-        table.load_model(folder, LoadOptions(environments=others, env_match="warn"))
+        load_model(folder, LoadOptions(environments=others, env_match="warn"))
 
 
 @KINDS
@@ -192,7 +193,7 @@ def test_a_model_that_is_let_pass_is_logged_once(
     """Not again for what the load shows."""
     with caplog.at_level(logging.INFO, "mms.loaders"):
         options = LoadOptions(env_match=policy, trusted=trusted)
-        table.load_model(old_model(tmp_path, kind=kind), options)
+        load_model(old_model(tmp_path, kind=kind), options)
     assert len(caplog.records) == lines
 
 
@@ -204,10 +205,10 @@ def test_a_manifests_names_are_those_of_distributions(tmp_path: Path, kind: str)
     told = {"FOO_bar": "2.0", "Python": "3.11.1", "SKlearn": "1.2.0"}
     (folder / "manifest.json").write_text(json.dumps({"versions": told}))
     with pytest.raises(LoadError, match=r"saved by foo-bar 2\.0, this server has no foo-bar"):
-        table.load_model(folder, LoadOptions())
+        load_model(folder, LoadOptions())
     other = (env("other", __version__, **{"foo-bar": "2.1"}), *others)
     with pytest.raises(OtherEnvironment, match="other"):
-        table.load_model(folder, LoadOptions(environments=other))
+        load_model(folder, LoadOptions(environments=other))
     (folder / f"m.{kind}").unlink()
     assert inspect(folder, LoadOptions()).needs == {
         "foo-bar": "2.0", "python": "3.11.1", SKLEARN: "1.2.0",
@@ -215,7 +216,7 @@ def test_a_manifests_names_are_those_of_distributions(tmp_path: Path, kind: str)
     (folder / "code").mkdir()
     (folder / "code" / "inference.py").touch()
     with pytest.raises(OtherEnvironment, match="old"):
-        table.load_model(folder, LoadOptions(environments=others, trusted=True))
+        load_model(folder, LoadOptions(environments=others, trusted=True))
 
 
 @pytest.mark.parametrize(("kind", "runs"), [("pkl", True), ("skops", True), ("onnx", False)])
@@ -231,17 +232,17 @@ def test_what_a_trusted_load_would_run(tmp_path: Path, kind: str, runs: bool) ->
 
 
 def test_off_never_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table, "versions_of", None)
-    table.load_model(old_model(tmp_path), LoadOptions(env_match="off"))
+    monkeypatch.setattr(load, "versions_of", None)
+    load_model(old_model(tmp_path), LoadOptions(env_match="off"))
 
 
 def test_a_manifests_versions_count(tmp_path: Path) -> None:
     """Where the pickle itself fits."""
     folder = old_model(tmp_path, __version__)
-    table.load_model(folder, LoadOptions())
+    load_model(folder, LoadOptions())
     (folder / "manifest.json").write_text('{"versions": {"numpy": "1.26.4"}}')
     with pytest.raises(LoadError, match=r"saved by numpy 1\.26\.4"):
-        table.load_model(folder, LoadOptions())
+        load_model(folder, LoadOptions())
 
 
 def test_a_load_that_fails_is_explained_by_what_lies_deep(
@@ -253,14 +254,14 @@ def test_a_load_that_fails_is_explained_by_what_lies_deep(
     (folder / "m.pkl").write_bytes(data[:-2] + b"\xff.")
     real = versions_of
     monkeypatch.setattr(
-        table,
+        load,
         "versions_of",
         lambda path, manifest, *, thoroughly=False: real(path, manifest) if thoroughly else {},
     )
     with pytest.raises(LoadError, match=r"saved by scikit-learn 1\.2\.2"):
-        table.load_model(folder, LoadOptions())
+        load_model(folder, LoadOptions())
     with pytest.raises(LoadError, match=r"corrupt|unpickled"):
-        table.load_model(folder, LoadOptions(env_match="off"))
+        load_model(folder, LoadOptions(env_match="off"))
 
 
 def test_ranks_take_versions_that_are_none() -> None:

@@ -14,7 +14,7 @@ from sklearn.datasets import load_iris
 from loaders.base import InputError, LoadError, LoadOptions, Payload, concatenate
 from loaders.boosting.catboost import CatBoostLoader
 from loaders.boosting.trees import BoostingModel
-from loaders.table import load_model
+from loaders.load import load_model
 from tests.loaders.boosting.answers import answer_of, assert_same
 from tests.loaders.support import csv, rows
 

@@ -21,7 +21,7 @@ from sklearn.datasets import load_iris
 from loaders.base import InputError, LoadError, LoadOptions, Payload, concatenate
 from loaders.boosting.trees import BoostingModel
 from loaders.boosting.xgboost import XGBoostLoader
-from loaders.table import load_model
+from loaders.load import load_model
 from tests.loaders.boosting.answers import answer_of, assert_same
 from tests.loaders.support import csv, rows
 

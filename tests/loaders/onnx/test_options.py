@@ -14,12 +14,12 @@ import onnxruntime
 import pytest
 
 from loaders.base import LoadError, LoadOptions
+from loaders.load import load_model
 from loaders.onnx import options as onnx_options
 from loaders.onnx import session as onnx_session
 from loaders.onnx.loader import OnnxLoader, OnnxModel
 from loaders.onnx.options import CPU
 from loaders.onnx.session import ThreadShare
-from loaders.table import load_model
 from tests.loaders.support import rows
 from tests.support.onnx_models import F, constant, identity, model, node
 

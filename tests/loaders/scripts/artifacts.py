@@ -11,8 +11,8 @@ from typing import Any
 import joblib
 
 from loaders.base import LoadOptions
+from loaders.load import load_model
 from loaders.scripts.model import ScriptModel
-from loaders.table import load_model
 
 JSON = "application/json"
 CSV = "text/csv"

@@ -12,7 +12,7 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 from loaders.base import LoadError, LoadOptions
-from loaders.table import load_model
+from loaders.load import load_model
 from tests.loaders.scripts.artifacts import ECHO, artifact, ask, dumped, loaded, script
 
 

@@ -14,9 +14,9 @@ from threading import Barrier
 import pytest
 
 from loaders.base import LoadError, LoadOptions
+from loaders.load import load_model
 from loaders.scripts.doors import Door
 from loaders.scripts.model import ScriptModel
-from loaders.table import load_model
 from tests.loaders.scripts.artifacts import artifact, ask, loaded, script
 
 MAX_THREADS = 16

@@ -33,9 +33,9 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 
 from loaders.base import LoadError, LoadOptions
+from loaders.load import load_model
 from loaders.sklearn import skops_zip
 from loaders.sklearn.skops import SkopsLoader
-from loaders.table import load_model
 from tests.loaders.support import answer, rows
 from tests.support.odd_models import Odd
 
