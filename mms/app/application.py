@@ -13,30 +13,27 @@ import logging
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from functools import partial
-from typing import Final
 
 import uvloop
 
-from mms import __version__
-from mms.api.build import Api, ApiOptions, build_app
-from mms.api.server import BindError, Server, ServerOptions, bind
+from mms.api.build import Api, build_app
+from mms.api.server import BindError, Server, bind
 from mms.app.gauges import Gauges
 from mms.app.observer import RequestObserver
+from mms.app.options import api_options, engine_limits, fleet_options, server_options
 from mms.app.prefix import Prefix
 from mms.engine.backends import SINGLE, PlatformBackend, PrefixBackend, SingleBackend
 from mms.engine.copy import Copy
-from mms.engine.engine import Engine, EngineLimits
-from mms.engine.flight import FlightLimits
-from mms.engine.lane import LaneLimits
+from mms.engine.engine import Engine
 from mms.engine.memory import MemoryKeeper
 from mms.engine.registry import ModelRegistry
 from mms.engine.source import FolderSource
 from mms.engine.workers import LoadChooser
 from mms.errors import MmsError, StoreUnavailable
-from mms.fleet.interpreters import Interpreter, find_interpreters
-from mms.fleet.outcome import FleetOptions, LostReason
+from mms.fleet.interpreters import find_interpreters
+from mms.fleet.outcome import LostReason
 from mms.fleet.pools import Pools
 from mms.fleet.worker import Worker
 from mms.log.access import AccessLog
@@ -44,7 +41,6 @@ from mms.log.sink import LogSink, configure
 from mms.media.headers import spec_for
 from mms.metrics import Metrics
 from mms.settings import Settings, StartError
-from mms.settings.loads import load_options
 
 log = logging.getLogger("mms.app")
 Backend = PrefixBackend | PlatformBackend | SingleBackend
@@ -62,10 +58,6 @@ def serve(settings: Settings) -> int:
         sink.close()
 
 
-_TRANSIENT_BYTES: Final = 512 << 20
-"""What a worker may take above the whole memory budget while a model is loaded or asked."""
-
-
 async def _run(settings: Settings, sock: socket.socket, sink: LogSink) -> int:
     return await Application(settings, sink).run(sock, AccessLog(settings, sink))
 
@@ -80,13 +72,7 @@ class Application:
         interpreters = find_interpreters(settings.envs)
         self.pools = Pools(
             workers=settings.workers,
-            options=FleetOptions(
-                environ=os.environ,
-                threads=min(4, max(2, settings.workers)),
-                memory_bytes=settings.memory_budget_bytes + _TRANSIENT_BYTES,
-                log_format=settings.log_format,
-                log_level=settings.log_level,
-            ),
+            options=fleet_options(settings, os.environ),
             listener=self,
             interpreters=interpreters,
             is_used=lambda worker: bool(self.registry.entries_of(worker.id)),
@@ -145,10 +131,7 @@ class Application:
         observer = RequestObserver(self.metrics, access_log)
         server = Server(
             self._api(observer),
-            ServerOptions(
-                drain_delay_s=self.settings.drain_delay_s,
-                drain_timeout_s=self.settings.drain_timeout_s,
-            ),
+            server_options(self.settings),
             drainable=self.backend,
             observer=observer,
         )
@@ -160,17 +143,9 @@ class Application:
         return 0
 
     def _api(self, observer: RequestObserver) -> Api:
-        options = ApiOptions(
-            version=__version__,
-            max_body=self.settings.max_body,
-            request_timeout_s=self.settings.request_timeout_s,
-            default_accept=self.settings.default_accept,
-            echo_attributes=self.settings.echo_attributes,
-            max_concurrent_transforms=self.settings.workers,
-        )
         return build_app(
             self.backend,
-            options,
+            api_options(self.settings),
             # A script of a model's own may read and write any type.
             spec_for=partial(spec_for, any_type=self.settings.trust == "all"),
             metrics=self.metrics.render,
@@ -239,21 +214,3 @@ class Application:
         await self.engine.empty(worker)
         await self.pools.retire(worker)
         self.metrics.worker_restarted("memory")
-
-
-def engine_limits(settings: Settings, interpreters: Mapping[str, Interpreter]) -> EngineLimits:
-    return EngineLimits(
-        load_wait_s=settings.load_wait_s,
-        lane=LaneLimits(
-            max_queue=settings.max_queue,
-            max_batch=settings.max_batch,
-            batch_delay_s=settings.batch_delay_s,
-            request_timeout_s=settings.request_timeout_s,
-        ),
-        flight=FlightLimits(
-            load_timeout_s=settings.load_timeout_s,
-            options=load_options(settings, {i.name: i.versions for i in interpreters.values()}),
-        ),
-        max_inflight=settings.max_inflight,
-        max_inflight_bytes=settings.max_inflight_bytes,
-    )
