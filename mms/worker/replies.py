@@ -10,13 +10,16 @@ import logging
 import re
 import traceback
 from pathlib import PurePath
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from loaders.base import InputError
 from mms.errors import InsufficientStorage, MmsError, ModelError, NotAcceptable, ValidationError
 from mms.worker.codecs.values import Unwritable
 
 logger = logging.getLogger("mms.worker")
+
+MAX_MESSAGE: Final = 1000
+_FRAMES: Final = 5  # of a traceback that the log tells
 
 
 class Reply(NamedTuple):
@@ -31,9 +34,6 @@ class BatchResult(NamedTuple):
     replies: list[Reply]  # in the order of the requests
     rows: int  # that the model was given, each counted once
     predict_s: float  # spent in the model, second tries included
-
-
-MAX_MESSAGE = 1000
 
 
 def refusal(error: BaseException, model_format: str) -> Reply:
@@ -58,9 +58,6 @@ def _code_and_message(error: BaseException) -> tuple[str, str]:
     if isinstance(error, MemoryError):
         return InsufficientStorage.code, "not enough memory to answer this request"
     return ModelError.code, _describe(error)
-
-
-_FRAMES = 5
 
 
 def where(error: BaseException) -> str:

@@ -22,6 +22,7 @@ _MAX_DIRECTORY: Final = MAX_MEMBERS * 512
 _SUFFIX: Final = ".npy"
 _END = Struct("<4sHHHHIIH")  # the end of the central directory, up to its comment
 _UNNAMED: Final = "arr_0"
+_COMPRESSIONS: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 
 
 def decode(body: bytes, spec: Spec) -> Payload:
@@ -89,9 +90,6 @@ def _members(file: zipfile.ZipFile, limit: int) -> dict[str, zipfile.ZipInfo]:
             f"The arrays have over {limit} bytes when they are unpacked (MMS_MAX_BODY)."
         )
     return members
-
-
-_COMPRESSIONS: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 
 
 # --- Answers ---
