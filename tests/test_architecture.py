@@ -56,6 +56,7 @@ LAYERS: dict[str, set[str]] = {
 LEAVES = {"mms", "mms.errors", "mms.types", "mms.target", "mms.redaction"}
 LEAF_ROOMS = ("mms.media", "mms.settings", "mms.log", "mms.metrics")
 SHARED_WITH_WORKERS = {"mms.fleet.wire", "mms.fleet.payloads", "mms.fleet.page"}
+S3 = {"mms.store.s3", "mms.store.s3_client"}
 HEAVY = {"numpy", "pandas", "joblib", "sklearn", "onnxruntime", "scipy"}
 
 
@@ -111,7 +112,7 @@ def test_imports_go_one_way(name: str, path: Path) -> None:
 def test_frameworks_stay_in_their_rooms(name: str, path: Path) -> None:
     """boto3 is the store's, Starlette the API's, and the front knows no array library."""
     roots = {imported.split(".")[0] for imported in imports(path)}
-    if not name.startswith(("mms.demo", "loadtests")) and name != "mms.store.s3":
+    if not name.startswith(("mms.demo", "loadtests")) and name not in S3:
         assert not {"boto3", "botocore"} & roots
     if not name.startswith("mms.api") and not name.startswith("mms.app"):
         assert not {"starlette", "uvicorn"} & roots

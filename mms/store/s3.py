@@ -1,9 +1,7 @@
 """S3 as a store: one GET an artifact, and for big ones an ordered window of ranges.
 
-The only module that imports boto3, and it does so on first use, since that takes half a second.
-Retries are not made here but in :mod:`mms.store.fetch`, which can start an artifact over. Checksums
-are verified here and not by boto3: it fails with a TypeError on a 304 that carries one, and holds a
-206 against the checksum of the whole object; we hold the whole object against it, ranges included.
+Retries are not made here but in :mod:`mms.store.fetch`, which can start an artifact over. The
+client (:mod:`mms.store.s3_client`) is made on first use; what it raises becomes an error of ours.
 """
 
 from __future__ import annotations
@@ -23,6 +21,7 @@ from mms.store.base import Denied, Listed, NotModified, StoreRefused, StoreStats
 from mms.store.members import read_ahead
 from mms.store.ranges import Checksum, Plan, S3Stream, windowed
 from mms.store.s3_answers import WholeAnswers
+from mms.store.s3_client import make_client
 from mms.store.s3_problems import CHANGED, client_problem, problem
 
 if TYPE_CHECKING:
@@ -278,40 +277,11 @@ class S3Store:
     def _client(self) -> S3Client:
         with self._client_lock:
             if self._made is None:
-                self._made = self._make_client()
+                self._made = make_client(
+                    self._endpoint_url, *self._timeouts, connections=self._connections
+                )
+                self._whole_answers.attach(self._made)
             return self._made
-
-    def _make_client(self) -> S3Client:
-        import boto3
-        from botocore.config import Config
-        from botocore.exceptions import BotoCoreError
-
-        connect_s, read_s = self._timeouts
-        config = Config(
-            connect_timeout=connect_s,
-            read_timeout=read_s,
-            max_pool_connections=self._connections,
-            retries={"total_max_attempts": 1, "mode": "standard"},
-            response_checksum_validation="when_required",
-            signature_version="s3v4",
-            tcp_keepalive=True,
-        )
-        try:
-            client = boto3.session.Session().client(
-                "s3", endpoint_url=self._endpoint_url, config=config
-            )
-        except (BotoCoreError, ValueError) as exc:
-            name = type(exc).__name__ if isinstance(exc, BotoCoreError) else "ValueError"
-            raise client_problem(name)[0] from exc
-        self._whole_answers.attach(client)
-        client.meta.events.register("before-call.s3.GetObject", _ask_for_checksum)
-        return client
-
-
-def _ask_for_checksum(params: dict[str, Any], **_: object) -> None:
-    """Whole objects only: a range has no checksum of its own."""
-    if "Range" not in params["headers"]:
-        params["headers"]["x-amz-checksum-mode"] = "ENABLED"
 
 
 def _too_slow() -> StoreUnavailable:
