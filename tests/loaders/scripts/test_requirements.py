@@ -94,6 +94,8 @@ def test_what_is_unmet_is_named_with_what_is_here(line: str, says: str, tmp_path
         "-r",
         "./local-folder",
         "\x00\x01",
+        "numpy" + " " * 900 + "((",  # a pattern with several places for blanks would try them all
+        "numpy" + "x" * 2000,
     ],
 )
 def test_what_cant_be_checked_is_named_apart(line: str, tmp_path: Path) -> None:
@@ -133,6 +135,14 @@ def test_files_that_name_files(tmp_path: Path) -> None:
     """Followed inside the folder, each once, however often and roundabout they are named."""
     requiring(tmp_path, "-r more/base.txt\n" * 500 + "-r more/../requirements.txt")
     artifact(tmp_path, {"more/base.txt": "nonsense-a\n" + "-r ../requirements.txt\n" * 500})
+    assert check(tmp_path) == (["nonsense-a, which isn't installed here"], [])
+
+
+def test_a_file_is_looked_at_once(tmp_path: Path) -> None:
+    """However often it is asked for: each may ask for all of them."""
+    text = "-r requirements.txt\n-r b.txt\n" * 3
+    requiring(tmp_path, text)
+    artifact(tmp_path, {"b.txt": text + "nonsense-a\n"})
     assert check(tmp_path) == (["nonsense-a, which isn't installed here"], [])
 
 
