@@ -141,6 +141,8 @@ class RestrictedUnpickler(_Machine):  # type: ignore[misc]
         elif setter is not None:
             if isinstance(state, dict):
                 check_keys(state, kind)
+            elif type(state) is not tuple:  # those are read by native code, item by item
+                _plain_state(state, kind)
             setter(target, state)
         else:
             vars(target).update(_plain_state(state, kind))

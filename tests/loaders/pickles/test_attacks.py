@@ -7,6 +7,7 @@ import copyreg
 import gzip
 import lzma
 import pickle
+import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -375,6 +376,23 @@ def test_an_attack_is_refused_and_runs_nothing(
     assert str(tmp_path) not in str(caught.value)
     assert len(str(caught.value)) < 500
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.pkl"]
+
+
+def test_a_state_that_only_acts_like_one_is_refused(tmp_path: Path) -> None:
+    """An estimator whose items are pairs would bring attributes past the check of their names."""
+    pairs = fill(
+        new(name("sklearn.ensemble._bagging:BaggingClassifier")),
+        table(
+            estimators_=value([["predict", 1]]),
+            pop=name("sklearn.ensemble._hist_gradient_boosting.binning:_BinMapper"),
+        ),
+    )
+    file = tmp_path / "model.pkl"
+    file.write_bytes(done(fill(new(name(LOGISTIC)), pairs)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as in serving: of the version that it doesn't have
+        with pytest.raises(LoadError, match="something else than attributes"):
+            load_restricted(file)
 
 
 def test_the_canary_would_sing(tmp_path: Path) -> None:
