@@ -156,6 +156,7 @@ _ARRAYS: dict[str, tuple[str, Callable[[str], bytes], str]] = {
     "npy of 2**30 by 2**40": (NPY, lambda c: _npy("'<f8'", f"({1 << 30}, {1 << 40})"), ""),
     "npy of negative sizes": (NPY, lambda c: _npy("'<f8'", "(-1, 4)"), ""),
     "npy of endless empties": (NPY, lambda c: _npy("'<U0'", f"({1 << 50},)"), ""),
+    "npy of texts too wide": (NPY, lambda c: _npy("'<U999999999'", "(0,)"), ""),
     "npy of 70 axes": (NPY, lambda c: _npy("'<f8'", "(" + "1," * 70 + ")", bytes(8)), ""),
     "npy of a deep header": (NPY, lambda c: _npy("(" * 5000 + ")" * 5000, "(1,)"), ""),
     "npy of a header of 4 GB": (NPY, lambda c: b"\x93NUMPY\2\0\xff\xff\xff\xff" + bytes(99), ""),
