@@ -88,7 +88,7 @@ def _look_at(folder: Path) -> Interpreter:
     if len(libraries) != 1:
         raise _Unusable(f"it has {len(libraries) or 'no'} folders lib/python3.*/site-packages")
     [library] = libraries
-    for private in (folder, python.parent, python.resolve(), library):
+    for private in (folder, python.parent, python.resolve(), library, *_run_at_start(library)):
         _demand_private(private)
     versions = {"python": _python_version(folder, library), **dict(_installed(library))}
     if tuple(map(int, versions["python"].split(".")[:2])) < OLDEST:
@@ -96,6 +96,14 @@ def _look_at(folder: Path) -> Interpreter:
     if "numpy" not in versions:
         raise _Unusable("NumPy isn't installed in it")
     return Interpreter(folder.name, python, versions)
+
+
+def _run_at_start(library: Path) -> Iterator[Path]:
+    """The folders on the way to an environment's library, and what Python runs by itself."""
+    folder = library.parent.parent.parent
+    yield from (library.parent.parent, library.parent)
+    started = (folder / "pyvenv.cfg", library / "sitecustomize.py", library / "usercustomize.py")
+    yield from (file for file in (*started, *library.glob("*.pth")) if file.exists())
 
 
 def _demand_private(path: Path) -> None:

@@ -94,6 +94,17 @@ def test_a_library_that_others_can_write(tmp_path: Path) -> None:
         scan(tmp_path)
 
 
+@pytest.mark.parametrize("where", ["", "..", "../..", "../../../pyvenv.cfg", "a.pth"])
+def test_what_python_starts_with_and_others_can_write(tmp_path: Path, where: str) -> None:
+    """Lines of a .pth run at every start, and pyvenv.cfg says where the standard library is."""
+    library = next(fake_environment(tmp_path / "one").glob("lib/*/site-packages"))
+    path = (library / where).resolve()
+    path.touch()
+    path.chmod(path.stat().st_mode | 0o020)
+    with pytest.raises(EnvironmentsError, match=f"{path.name} can be written by others"):
+        scan(tmp_path)
+
+
 def test_a_folder_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentsError, match="No such file or directory: set it to a folder"):
         scan(tmp_path / "none")
