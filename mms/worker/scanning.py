@@ -8,6 +8,7 @@ is the server's own; only where a load would run code of the artifact's and nobo
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from mms.worker.runtime import load_options, preload_modules
 __all__ = ["load_model", "preload_modules", "run_batch"]
 
 _PROBE_ROWS = 1
+_PROBE_CELLS = 1 << 20
 
 
 class Finding:
@@ -104,6 +106,8 @@ def _refused(finding: Finding, error: LoadError) -> Finding:
 
 def _probed(model: Any) -> dict[str, object]:
     """Ask it once, with made-up values: what doesn't suit it says little, a crash says all."""
+    if sum(math.prod(n or 1 for n in i.shape) for i in model.signature.inputs) > _PROBE_CELLS:
+        return {"status": "serves", "probe": f"not tried: it takes over {_PROBE_CELLS} values"}
     is_script = model.format == "script"  # says nothing of its input; AWS's own takes bare rows
     body = json.dumps([[0]] if is_script else _request(model.signature)).encode()
     reply = run_batch(model, [(encode_spec(Spec()), body)], max_rows=_PROBE_ROWS).replies[0]

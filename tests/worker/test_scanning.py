@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from onnx import TensorProto, helper
 
 from mms.worker.scanning import load_model
 from tests.support.odd_models import Quotes, WantsFour
@@ -39,3 +40,23 @@ def test_a_script_is_asked_with_a_bare_array(code: str, tmp_path: Path) -> None:
     """Which is what AWS's own ``input_fn`` reads, where a script has none."""
     write = f"def predict_fn(rows, model): return 7\n{code}\n"
     assert found(tmp_path, WantsFour(), inference=write)["probe"] == "ok"
+
+
+def _identity(path: Path, shape: list[int]) -> None:
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in "xy"]
+    node = helper.make_node("Identity", ["x"], ["y"])
+    graph = helper.make_graph([node], "g", ends[:1], ends[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path.write_bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("shape", "says"),
+    [([1, 4], "ok"), ([1, 50, 50_000], "not tried"), ([50_000, 50_000, 50_000], "not tried")],
+)
+def test_a_probe_is_made_up_only_within_bounds(shape: list[int], says: str, tmp_path: Path) -> None:
+    """A few bytes of a model would ask for any number of values."""
+    _identity(tmp_path / "model.onnx", shape)
+    finding = load_model(tmp_path, {"measure": True})
+    assert finding.signature["status"] == "serves"
+    assert str(finding.signature["probe"]).startswith(says)
