@@ -108,8 +108,11 @@ def _scan_command() -> click.Command:
 def _scan(prefix: str, *, load: bool, as_json: bool, shows_all: bool, **flags: str | None) -> int:
     given = {name: text for name, text in flags.items() if text is not None}
     settings = load_settings({**given, "models": prefix}, os.environ)
-    run = _function("mms.scan.run", "run")
-    return run(settings, load=load, as_json=as_json, shows_all=shows_all)
+    try:
+        run = _function("mms.scan.run", "run")
+        return run(settings, load=load, as_json=as_json, shows_all=shows_all)
+    except KeyboardInterrupt:  # no success: nobody knows of the rest
+        return _fail("the scan was interrupted before its end", FAILED)
 
 
 def _demo_command() -> click.Command:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
 from mms.errors import MmsError
@@ -37,7 +39,15 @@ _LIST_S: Final = 600.0
 
 
 def run(settings: Settings, *, load: bool, as_json: bool, shows_all: bool) -> int:
-    """Scan ``settings.models``; returns the exit status. Raises StartError."""
+    """Scan ``settings.models``; returns the exit status.
+
+    Raises StartError, and KeyboardInterrupt for other signals too; all is cleaned up then.
+    """
+    with _other_signals_as_ctrl_c():
+        return _run(settings, load=load, as_json=as_json, shows_all=shows_all)
+
+
+def _run(settings: Settings, *, load: bool, as_json: bool, shows_all: bool) -> int:
     log_to_stderr(settings.log_format, "error")  # the verdicts say it
     screen = Document() if as_json else Lines(shows_all=shows_all)
     assert settings.models is not None
@@ -54,6 +64,26 @@ def run(settings: Settings, *, load: bool, as_json: bool, shows_all: bool) -> in
         raise StartError(f"{settings.models} can't be scanned: {error.message}") from error
     screen.end(store.id, verdicts, others)
     return exit_code(verdicts)
+
+
+@contextmanager
+def _other_signals_as_ctrl_c() -> Iterator[None]:
+    """What else ends a program politely lets it clean up too, as a CI job's end does."""
+
+    def interrupt(_: int, frame: FrameType | None) -> None:
+        on_ctrl_c = signal.getsignal(signal.SIGINT)  # asyncio's own while its loop runs
+        if not callable(on_ctrl_c):  # a job in the background has none
+            raise KeyboardInterrupt
+        on_ctrl_c(signal.SIGINT, frame)
+
+    signals = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) == signal.SIG_DFL]
+    for number in signals:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in signals:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager

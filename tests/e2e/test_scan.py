@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,13 +13,14 @@ from typing import Any
 
 import joblib
 import numpy as np
+import psutil
 import pytest
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
 from mms.demo.s3server import S3Server
 from tests.support.s3 import Bucket, tar_of
-from tests.support.server import ROOT
+from tests.support.server import ROOT, until
 
 pytestmark = pytest.mark.e2e
 
@@ -76,12 +78,20 @@ def folder(artifacts: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
     return root
 
 
-def scan(prefix: str | Path, *args: str, **environ: str) -> subprocess.CompletedProcess[str]:
+def _command(prefix: str | Path, *args: str) -> list[str]:
+    return [sys.executable, "-m", "mms", "scan", str(prefix), *args]
+
+
+def _environ(**more: str) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("MMS_", "AWS_"))}
     own = {"PYTHONPATH": str(ROOT), "MMS_WORKERS": "2", "AWS_EC2_METADATA_DISABLED": "true"}
+    return {**kept, **own, **more}
+
+
+def scan(prefix: str | Path, *args: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "mms", "scan", str(prefix), *args],
-        env={**kept, **own, **environ},
+        _command(prefix, *args),
+        env=_environ(**environ),
         capture_output=True,
         text=True,
         timeout=100,
@@ -179,6 +189,36 @@ def test_what_kills_its_reader_costs_nobody_else(folder: Path, tmp_path: Path) -
     assert found["killer.tar.gz"]["status"] == "fails"
     assert "killed the process" in found["killer.tar.gz"]["message"]
     assert found["fine.joblib"]["probe"] == "ok"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_scan_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
+    """While a worker hangs in a load: no process stays, no folder, and it isn't a success."""
+    (models := tmp_path / "models").mkdir()
+    (own := tmp_path / "tmp").mkdir()
+    mark = tmp_path / "mark"
+    hangs = f"import time\nopen({str(mark)!r}, 'w')\ntime.sleep(1000)\n".encode()
+    (models / "hangs.tar.gz").write_bytes(tar_of({"code/inference.py": hangs}))
+    process = subprocess.Popen(
+        _command(models, "--load", "--trust", "all"),
+        env=_environ(TMPDIR=str(own)),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        until(mark.exists, "a load")
+        below = psutil.Process(process.pid).children(recursive=True)
+        assert below
+        assert list(own.iterdir())
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 1
+    assert errors.strip().splitlines()[-1].startswith("the scan was interrupted")
+    assert "Traceback" not in errors
+    assert psutil.wait_procs(below, timeout=10)[1] == []
+    assert list(own.iterdir()) == []
 
 
 def test_a_prefix_that_cant_be_read_is_one_line(tmp_path: Path) -> None:
