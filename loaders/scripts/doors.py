@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -85,11 +86,16 @@ def _behind(door: Door, code: Code | None) -> ModuleType:
     return found
 
 
-_PLACING = threading.Lock()
+_PLACING = threading.RLock()  # again in the same thread where a model is freed meanwhile
+_USERS: Final[Counter[str]] = Counter()  # how many need a door
 
 
-def place(names: Iterator[str]) -> None:
-    """Doors for names of modules, where nothing that is installed has them."""
+def place(names: Iterator[str]) -> list[str]:
+    """Doors for names of modules, where nothing that is installed has them; returns which.
+
+    Each stands until it is taken away as often as it was placed.
+    """
+    placed = []
     with _PLACING:
         if not isinstance(sys.modules["__main__"], Door):
             sys.modules["__main__"] = Door("__main__", sys.modules["__main__"])
@@ -98,8 +104,23 @@ def place(names: Iterator[str]) -> None:
             root = name.partition(".")[0]
             if root not in taken:
                 taken[root] = is_installed(root)
-            if not taken[root]:
-                sys.modules.setdefault(name, Door(name))
+            if taken[root]:
+                continue
+            _USERS[name] += 1
+            sys.modules.setdefault(name, Door(name))
+            placed.append(name)
+    return placed
+
+
+def take_away(names: Iterable[str]) -> None:
+    """Who had them placed needs them no more."""
+    with _PLACING:
+        for name in names:
+            _USERS[name] -= 1
+            if not _USERS[name]:
+                del _USERS[name]
+                if isinstance(sys.modules.get(name), Door):
+                    del sys.modules[name]
 
 
 def is_installed(root: str) -> bool:

@@ -63,6 +63,7 @@ class ModelCode:
         self._shared = 0  # of _SHARED, as many as have been looked at
         self._files: dict[str, _File] = {}
         self._roots: set[str] = set()
+        self._doors: list[str] = []
         self._outside: set[str] = set()  # of sys.path, known to be none of ours
         self._builtins = {**vars(builtins), "__import__": self._import}
         self._entry = ""
@@ -86,6 +87,11 @@ class ModelCode:
             if name == self.name or name.startswith(f"{self.name}."):
                 module = sys.modules.pop(name)
                 vars(module).clear()
+        names, self._doors = self._doors, []
+        doors.take_away(names)
+        for path in list(sys.path_importer_cache):  # Python's own, of folders it has looked into
+            if f"{path}/".startswith(self._folders):
+                sys.path_importer_cache.pop(path, None)
 
     def add_root(self, folder: Path) -> None:
         """A folder whose files can be imported by their names; earlier ones win."""
@@ -96,7 +102,7 @@ class ModelCode:
             bare = self._files[root].is_bare_folder
             if not (doors.is_standard(root) or (bare and doors.is_installed(root))):
                 self._roots.add(root)
-        doors.place(name for name in found if name.partition(".")[0] in self._roots)
+        self._doors += doors.place(n for n in found if n.partition(".")[0] in self._roots)
 
     def import_entry(self, program: str) -> ModuleType:
         """Import the script, a path in ``code/``; raises whatever it does."""
