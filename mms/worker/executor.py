@@ -82,7 +82,9 @@ class Executor:
             return
         with self._lock:
             waiting, line.waiting = line.waiting, deque()
-            line.model = None  # here and now: the thread that ran its last batch still has the line
+            # Here and now: the thread that ran its last batch still has the line.
+            model, line.model = line.model, None
+        del model  # not under the lock: a large one takes its time, and a script's may do anything
         for batch_id, requests in waiting:
             self._refuse(batch_id, len(requests), "the model was unloaded")
 

@@ -53,8 +53,10 @@ class Stage:
         assert self.go.wait(20)
         return BatchDone([Reply("", b"", b"")] * len(requests), len(requests), 0.0)
 
-    def submit(self, number: int, requests: Sequence[tuple[bytes, bytes]] = OK) -> None:
-        self.executor.submit(number, b"".join(payloads.encode_batch(1, requests)))
+    def submit(
+        self, number: int, requests: Sequence[tuple[bytes, bytes]] = OK, *, model_id: int = 1
+    ) -> None:
+        self.executor.submit(number, b"".join(payloads.encode_batch(model_id, requests)))
 
 
 @pytest.fixture
@@ -139,3 +141,35 @@ def test_a_quick_model_is_run_at_once_but_never_a_script(stage: Stage, is_script
         assert stage.answers.came.acquire(timeout=20)
     here = threading.current_thread().name
     assert (here in stage.threads) is not is_script
+
+
+class Lingering:
+    """A model that takes its time to go."""
+
+    def __init__(self) -> None:
+        self.goes, self.may_go, self.is_gone = (threading.Event() for _ in range(3))
+        self.events = self.goes, self.may_go, self.is_gone
+
+    def __del__(self) -> None:
+        self.goes.set()
+        self.may_go.wait(2)
+        self.is_gone.set()
+
+
+def test_a_model_that_goes_slowly_keeps_nobody_waiting(stage: Stage) -> None:
+    """Large ones are taken apart for long, and a script's may wait for something."""
+    model = Lingering()
+    goes, may_go, is_gone = model.events
+    stage.executor.add(1, model)
+    stage.executor.add(2, object())
+    stage.go.set()
+    del model
+    thread = threading.Thread(target=stage.executor.remove, args=(1,))
+    thread.start()
+    assert goes.wait(20)
+    stage.submit(1, model_id=2)
+    assert stage.answers.came.acquire(timeout=20)
+    assert not is_gone.is_set()
+    may_go.set()
+    thread.join()
+    assert is_gone.is_set()
