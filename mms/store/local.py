@@ -31,19 +31,24 @@ class LocalStream:
     """An open file; notices when it is changed under the reader."""
 
     def __init__(
-        self, fd: int, found: os.stat_result, deadline: float, count: Callable[[int], None]
+        self,
+        fd: int,
+        found: os.stat_result,
+        *,
+        is_over: Callable[[], bool],
+        count: Callable[[int], None],
     ) -> None:
         self.etag = etag_of(found)
         self.size = found.st_size
         self._fd = fd
-        self._deadline = deadline
+        self._is_over = is_over
         self._left = self.size
         self._count = count
 
     def read(self, n: int = -1, /) -> bytes:
         if n < 0:
             return b"".join(iter(lambda: self.read(1 << 20), b""))
-        if time.monotonic() >= self._deadline:
+        if self._is_over():
             raise StoreUnavailable("the model folder is too slow: the time for this load is over")
         try:
             block = os.read(self._fd, min(n, self._left)) if n and self._left else b""
@@ -68,6 +73,7 @@ class LocalStore:
     def __init__(self, root: Path) -> None:
         self._root = root
         self.id = str(root.absolute())
+        self._is_closed = False
         self._lock = threading.Lock()
         self._requests: Counter[tuple[str, str]] = Counter()
         self._bytes = 0
@@ -135,7 +141,8 @@ class LocalStore:
             return StoreStats(requests=dict(self._requests), bytes=self._bytes)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """What is being read ends with an error, so that no thread holds up the process's end."""
+        self._is_closed = True
 
     def _open(self, target: TargetModel, deadline: float) -> LocalStream:
         try:
@@ -148,7 +155,12 @@ class LocalStore:
             raise _missing(target) from None
         found = os.fstat(fd)
         if stat.S_ISREG(found.st_mode) and self._is_inside(fd):
-            return LocalStream(fd, found, deadline, self._count)
+            return LocalStream(
+                fd,
+                found,
+                is_over=lambda: self._is_closed or time.monotonic() >= deadline,
+                count=self._count,
+            )
         os.close(fd)
         raise _missing(target)
 

@@ -95,6 +95,18 @@ def test_time_is_over_for_a_folder_too(tmp_path: Path) -> None:
     stream.close()
 
 
+def test_closing_the_store_ends_what_is_being_read(tmp_path: Path) -> None:
+    """A large artifact that is half read doesn't hold up the end of the process."""
+    (tmp_path / "m").write_bytes(b"xy")
+    store = LocalStore(tmp_path)
+    stream = store.open(TargetModel("m"), known_etag=None, deadline=time.monotonic() + 100)
+    assert stream.read(1) == b"x"
+    store.close()
+    with pytest.raises(StoreUnavailable, match="is over"):
+        stream.read(1)
+    stream.close()
+
+
 def test_requests_are_counted(tmp_path: Path) -> None:
     """What was asked and read can be told."""
     (tmp_path / "m").write_bytes(b"12345")
