@@ -146,7 +146,7 @@ async def test_a_fork_that_fails_costs_no_worker_that_lives() -> None:
 
 async def test_a_zygote_that_hangs_is_replaced() -> None:
     """Without it nothing can be forked or killed."""
-    async with running(tick_s=0.05, zygote_timeout_s=0.5) as fleet:
+    async with running(tick_s=0.05, zygote_timeout_s=2) as fleet:
         [worker], zygote_pid = fleet.workers, fleet.zygote_pid
         assert zygote_pid is not None
         os.kill(zygote_pid, signal.SIGSTOP)
