@@ -58,6 +58,11 @@ def decode(data: Any, content_type: str) -> Any:
         raise UnsupportedFormat(content_type, "input_fn, which reads JSON, CSV, .npy and .npz")
     try:
         rows = json.loads(data) if content_type == JSON else _csv(data)
+        if isinstance(rows, dict):
+            raise InputError(
+                "the body is an object, and the script has no input_fn that reads one: send a bare "
+                "array of rows of numbers"
+            )
         return np.array(rows, dtype=np.float64).astype(np.float32)
     except (ValueError, TypeError, RecursionError, OverflowError) as error:
         raise InputError(f"the body can't be read as rows of numbers: {error}") from None

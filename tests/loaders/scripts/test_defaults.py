@@ -87,6 +87,12 @@ def test_bodies_the_default_input_cant_read_are_the_callers_mistake(
         ask(loaded(tmp_path, script(ECHO)), body, kind)
 
 
+def test_an_object_for_the_default_input_says_what_to_send(tmp_path: Path) -> None:
+    """It is what all other models here take, and what AWS's own ``input_fn`` doesn't."""
+    with pytest.raises(InputError, match=r"no input_fn .* send a bare array of rows"):
+        ask(loaded(tmp_path, script(ECHO)), '{"instances": [[1]]}')
+
+
 def test_a_sparse_bomb_isnt_unpacked(tmp_path: Path) -> None:
     """A megabyte of zeros that unpacks to gigabytes is refused by what it announces."""
     import zipfile
