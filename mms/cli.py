@@ -61,6 +61,7 @@ def _serve_command() -> click.Command:
     return click.Command(
         "serve",
         callback=_serve,
+        short_help="Serve the models of a bucket, a folder or SageMaker.",
         params=[_option(setting) for setting in SETTINGS],
         help="Serve the models of a bucket or folder, or run as a SageMaker container.\n\n"
         "Every option is an environment variable too; the option wins. Sizes: 512MiB, 4GiB, 6MB, "
@@ -97,11 +98,13 @@ def _scan_command() -> click.Command:
     return click.Command(
         "scan",
         callback=_scan,
+        short_help="Say which models of a prefix would serve, and what they need.",
         params=[*flags, *(_option(s) for s in SETTINGS if s.key in _SCAN_SETTINGS)],
         help="Say of each model below PREFIX (s3://bucket/prefix/ or a folder) whether it would "
         "serve, and what it would need.\n\n"
         "Nothing is served, and no code of the models runs unless --load and MMS_TRUST=all say "
-        "so. Ends with 0 if all serve as they are, with 1 if some don't.",
+        "so. Ends with 0 if all serve as they are, with 1 if some "
+        "don't, with 3 if PREFIX can't be read.",
     )
 
 

@@ -26,6 +26,12 @@ class StoreRefused(StoreUnavailable):
     """Bucket or credentials are wrong: waiting won't help, an operator will."""
 
 
+def missing(target: str) -> ModelNotFound:
+    """The error for what isn't in the store; a folder is easily asked for without its slash."""
+    hint = "" if "." in target.rpartition("/")[2] else "; a folder's name ends with a slash"
+    return ModelNotFound(f"model {target!r} was not found: the store has no such object{hint}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreStats:
     """What a store has done since it was made; the metrics read it."""

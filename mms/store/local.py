@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mms.errors import ModelNotFound, StoreUnavailable, ValidationError
-from mms.store.base import Denied, Listed, NotModified, StoreStats
+from mms.store.base import Denied, Listed, NotModified, StoreStats, missing
 from mms.store.local_listing import etag_of, walk
 from mms.types import TargetModel
 
@@ -131,7 +131,7 @@ class LocalStore:
         if not self._root.is_dir():
             raise ValidationError(
                 f"the model folder {self._root} doesn't exist or is no folder: "
-                "set MMS_MODELS to one, or to s3://bucket/prefix/"
+                "name one that does, or s3://bucket/prefix/ (MMS_MODELS)"
             )
         if not os.access(self._root, os.R_OK | os.X_OK):
             raise ValidationError(f"the model folder {self._root} may not be read by this user")
@@ -152,7 +152,7 @@ class LocalStore:
         except OSError as exc:
             raise _problem(exc, target) from exc
         except ValueError:  # a NUL in the name
-            raise _missing(target) from None
+            raise missing(target) from None
         found = os.fstat(fd)
         if stat.S_ISREG(found.st_mode) and self._is_inside(fd):
             return LocalStream(
@@ -162,7 +162,7 @@ class LocalStore:
                 count=self._count,
             )
         os.close(fd)
-        raise _missing(target)
+        raise missing(target)
 
     def _is_inside(self, fd: int) -> bool:
         """Asked of the open file, so that no link can be changed between check and use."""
@@ -177,13 +177,9 @@ class LocalStore:
             self._requests[op, outcome] += 1
 
 
-def _missing(target: str) -> ModelNotFound:
-    return ModelNotFound(f"model {target!r} was not found: the store has no such object")
-
-
 def _problem(exc: OSError, target: str) -> Exception:
     if exc.errno in _MISSING:
-        return _missing(target)
+        return missing(target)
     if exc.errno in _DENIED:
         return Denied(f"model {target!r}: missing, or no permission to read it")
     return StoreUnavailable(f"the model folder can't be read: {exc.strerror}")

@@ -79,4 +79,6 @@ def _described(head: bytes) -> str:
     for magic, noun in _OTHER:
         if head.startswith(magic):
             return f"{noun}: {_USE}"
+    if not head:
+        return "empty"
     return "neither gzip nor zstd nor tar"

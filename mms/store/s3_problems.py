@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 
-from mms.errors import MmsError, ModelNotFound, StoreUnavailable
-from mms.store.base import Denied, StoreRefused
+from mms.errors import MmsError, StoreUnavailable
+from mms.store.base import Denied, StoreRefused, missing
 
 CHANGED = "the artifact was changed while it was read"
 
@@ -97,7 +97,7 @@ def _error(outcome: str, status: int, code: str, target: str) -> MmsError:
         case "throttled":
             return StoreUnavailable(f"the model store is throttling ({status} {_plain(code)})")
         case "not_found":
-            return ModelNotFound(f"model {target!r} was not found: the store has no such object")
+            return missing(target)
         case "denied":  # also for a key that isn't there, to who may not list the bucket
             return Denied(
                 f"model {target!r}: missing, or no permission "

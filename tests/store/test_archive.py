@@ -163,7 +163,7 @@ REFUSED = {
     "huge pax": (tar_with(member("a", pax_headers={"x": "y" * (2 << 20)})), "extended header"),
     "garbage after": (tar_with(member("a", size=1)) + b"garbage", "after its end"),
     "not an archive": (b"\x80\x04model", "neither gzip nor zstd nor tar"),
-    "empty": (b"", "neither gzip nor zstd nor tar"),
+    "empty": (b"", "it is empty|no tar inside"),
     "gzip of no tar": (gzip.compress(b"x" * 2000), "no tar inside"),
     "gzip garbage after": (gzip.compress(tar_of({}, compression="")) + b"junk", "no gzip"),
 }

@@ -218,6 +218,14 @@ def test_only_the_folder_itself_is_the_artifact(name: str, place: Place, cache: 
         get(place.store, cache, name)
 
 
+def test_a_folder_asked_for_without_its_slash_is_explained(place: Place, cache: DiskCache) -> None:
+    """A file's name says nothing of slashes."""
+    with pytest.raises(ModelNotFound, match="no such object; a folder's name ends with a slash"):
+        get(place.store, cache, "us/ny/model")
+    with pytest.raises(ModelNotFound, match=r"no such object\Z"):
+        get(place.store, cache, "us/ny/model.pkl")
+
+
 def test_archives_in_a_folder_are_files(place: Place, cache: DiskCache) -> None:
     """What a model has beside it isn't unpacked."""
     place.fill({"m.joblib": b"m", "data.tar.gz": b"not even one"})

@@ -104,6 +104,7 @@ def test_an_archive_of_another_kind_is_refused_by_name(name: str) -> None:
         (zipped(), "zip archive: use"),
         (bz2.compress(TAR), "bzip2: use"),
         (lzma.compress(TAR), "xz: use"),
+        (b"", "it is empty"),
         (b"a text", "neither gzip nor zstd nor tar"),
         (gzip.compress(PICKLE), "gzip, but with no tar inside"),
         (ZSTD.compress(PICKLE), "zstd, but with no tar inside"),
