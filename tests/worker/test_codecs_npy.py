@@ -171,6 +171,8 @@ def test_headers_of_other_writers_are_read(text: str) -> None:
         (head(PLAIN.replace("(2,)", "(0,)")), "without values"),
         (head(PLAIN.replace("<i4", "<U0").replace("(2,)", f"({10**12},)")), "type '<U0'"),
         (head(PLAIN.replace("<i4", "<c16"), TWO), "type '<c16'"),
+        (head(PLAIN.replace("<i4", "<U999999999"), TWO), "type '<U999999999'"),
+        (head(PLAIN.replace("<i4", "<U99999999"), TWO), "bytes of values, but"),
         (head(PLAIN.replace("<i4", "<M8[s]"), TWO), r"type '<M8\[s\]'"),
         (head(PLAIN.replace("<i4", "|V4"), TWO), "type"),
         (head(PLAIN.replace("<i4", "__import__('os')"), TWO), "can't be read"),

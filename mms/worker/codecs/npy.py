@@ -31,7 +31,9 @@ _ITEM = re.compile(
     r"""(?:["'](?P<type>[^"'\\]{1,20})["']|(?P<flag>True|False)|\((?P<shape>[\d\sL,]*)\)|"""
     r"""(?P<fields>\[))\s*,?\s*"""
 )
-_DTYPE = re.compile(r"([<>|=]?)(b1|[iu][1248]|f[248]|[US][1-9]\d{0,7})")
+_DTYPE = re.compile(
+    r"([<>|=]?)(b1|[iu][1248]|f[248]|[US][1-9]\d{0,7})"
+)  # NumPy's text ends at 2 GiB
 
 
 def array_of(body: bytes, what: str) -> Array:
