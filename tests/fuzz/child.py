@@ -32,14 +32,26 @@ def _archive(rng: random.Random) -> bytes:
     return archives.mutated(rng)
 
 
+def _npy(rng: random.Random) -> bytes:
+    from tests.fuzz import arrays  # the same
+
+    return arrays.npy(rng)
+
+
+def _npz(rng: random.Random) -> bytes:
+    from tests.fuzz import arrays  # the same
+
+    return arrays.npz(rng)
+
+
 MUTATORS: Final[dict[str, Callable[[random.Random], bytes]]] = {
     "unpickler": _pickle,
     "archive": _archive,
     "json": texts.json_body,
     "jsonlines": texts.json_lines,
     "csv": texts.csv_body,
-    "npy": texts.npy,
-    "npz": texts.npz,
+    "npy": _npy,
+    "npz": _npz,
     "manifest": texts.manifest,
     "target": texts.target,
 }

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 import random
-import zipfile
 from typing import Any
-
-import numpy as np
 
 from tests.fuzz.bytes import anyhow
 
@@ -29,7 +25,21 @@ _TEXTS = (
     "=1+1",
 )
 _NUMBERS = (0, -1, 1.5, 1e308, -1e-320, float("nan"), float("inf"), 1 << 70, 10**400, True)
-_DTYPES = ("<f8", ">f4", "<i8", "|u1", "?", "<U3", "|S2", "<f2", "<M8[s]", "<c16", "|V4", "|O")
+_MANIFEST: dict[str, tuple[Any, ...]] = {
+    "format": ("sklearn", "onnx", "é", None),
+    "entry": ("a", "a/b", "é/x.pkl", "./a", "a//b"),
+    "method": ("predict", "_x", None),
+    "signature": (
+        {},
+        {"inputs": [{"name": "a", "dtype": "float32", "shape": [None, 4]}], "outputs": []},
+        {"outputs": [{}, {"name": "", "shape": []}], "more": 1},
+    ),
+    "batchable": (True, False, None),
+    "versions": ({}, {"Python": "3.11", "scikit_learn": "1.2.2"}, {"": ""}),
+    "files": ({}, {"a/b": "0" * 64}, {"a": "A" * 64}),
+    "options": ({}, {"providers": ["x"], "n": 1 << 70}),
+    "unknown": (1, [], {}),
+}
 
 
 def _any(rng: random.Random, depth: int = 0) -> Any:
@@ -83,43 +93,20 @@ def csv_body(rng: random.Random) -> bytes:
     return _maybe_damaged(rng, text.encode("utf-8", "surrogatepass"))
 
 
-def npy(rng: random.Random) -> bytes:
-    if rng.random() < 0.5:
-        shape = rng.choice(((2, 4), (4,), (), (0, 4), (1, 2, 2)))
-        kind = rng.choice(_DTYPES[:-1])
-        out = io.BytesIO()
-        np.save(out, np.zeros(shape, kind))
-        return anyhow(rng, out.getvalue())
-    sizes = rng.choice(
-        ("(2, 4)", "(1 << 60,)", f"({1 << 60},)", "(-1,)", "()", "(True,)", "4", "(4")
-    )
-    descr = rng.choice((*map(repr, _DTYPES), "[('a', '<f8')]", "('<f8', (2,))", "1", "'<f8' * 9"))
-    head = (
-        f"{{'descr': {descr}, 'fortran_order': {rng.choice((False, True, 2))}, 'shape': {sizes}}}\n"
-    )
-    data = head.encode()
-    return b"\x93NUMPY\1\0" + len(data).to_bytes(2, "little") + data + bytes(rng.choice((0, 64)))
-
-
-def npz(rng: random.Random) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(
-        out, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
-    ) as archive:
-        for name in rng.sample(
-            ("a", "../b", "data", "indices", "indptr", "shape", "format", ""), 3
-        ):
-            archive.writestr(name + ".npy", npy(rng))
-    return _maybe_damaged(rng, out.getvalue())
-
-
 def manifest(rng: random.Random) -> bytes:
-    keys = ("format", "entry", "method", "signature", "batchable", "versions", "files", "options")
-    document: dict[str, Any] = {key: _any(rng) for key in rng.sample(keys, 3)}
-    if rng.random() < 0.5:
-        document["entry"] = rng.choice(("../x", "/x", "a/b", "a\\b", "a\0b", "", ".", "é"))
-        document["signature"] = {"inputs": [{"name": "a", "dtype": "f", "shape": _any(rng)}]}
-    return _maybe_damaged(rng, json.dumps(document).encode())
+    """One that would be read, but for a value here and there."""
+    document = {key: rng.choice(_MANIFEST[key]) for key in rng.sample(list(_MANIFEST), 4)}
+    kind = rng.randrange(5)
+    if kind == 1:
+        document[rng.choice(list(_MANIFEST))] = _any(rng)
+    elif kind == 2:
+        document["entry"] = rng.choice(("../x", "/x", "a\\b", "a\0b", "", ".", "a/../b"))
+    elif kind == 3:
+        tensor = {"name": "a", "dtype": "f", "shape": [2, None]}
+        tensor[rng.choice(("name", "dtype", "shape"))] = _any(rng)
+        document["signature"] = {rng.choice(("inputs", "outputs")): [tensor]}
+    body = json.dumps(document).encode("utf-8", "surrogatepass")
+    return anyhow(rng, body) if kind == 4 else body
 
 
 def target(rng: random.Random) -> bytes:
