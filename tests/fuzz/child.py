@@ -56,6 +56,17 @@ MUTATORS: Final[dict[str, Callable[[random.Random], bytes]]] = {
     "target": texts.target,
 }
 """Of the targets, those for which there is an entrance."""
+ABOUT: Final = {
+    "unpickler": "model files: pickles of scikit-learn models, opcode by opcode",
+    "archive": ".tar.gz artifacts: fields of their headers",
+    "json": "JSON bodies",
+    "jsonlines": "JSON Lines bodies",
+    "csv": "CSV bodies",
+    "npy": ".npy bodies: headers and values",
+    "npz": ".npz bodies: named arrays, sparse matrices, the zip around them",
+    "manifest": "manifest.json",
+    "target": "names of models",
+}
 
 
 def entrance(target: str) -> Callable[[bytes, Path], str] | None:
@@ -73,18 +84,23 @@ def main(target: str, seed: int, first: int, current: Path) -> None:
     warnings.simplefilter("ignore")
     MUTATORS[target](random.Random(0))  # imports, and fits what is to be mutated
     _bound()
-    enter = entrance(target)
-    assert enter is not None
     number = first
     while True:
         body = MUTATORS[target](random.Random(f"{seed} {target} {number}"))
         current.write_bytes(body)
-        with tempfile.TemporaryDirectory() as folder:
-            signal.setitimer(signal.ITIMER_PROF, SECONDS)
-            told = outcome(lambda: enter(body, Path(folder)))  # noqa: B023 - called here and now
-            signal.setitimer(signal.ITIMER_PROF, 0)
-        say(told)
+        say(attempt(target, body))
         number += 1
+
+
+def attempt(target: str, body: bytes) -> dict[str, str]:
+    """What becomes of one input; an endless one ends the process."""
+    enter = entrance(target)
+    assert enter is not None
+    with tempfile.TemporaryDirectory() as folder:
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        told = outcome(lambda: enter(body, Path(folder)))
+        signal.setitimer(signal.ITIMER_PROF, 0)
+    return told
 
 
 def _bound() -> None:
@@ -94,5 +110,14 @@ def _bound() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+def once(target: str, path: Path) -> None:
+    warnings.simplefilter("ignore")
+    _bound()
+    say(attempt(target, path.read_bytes()))
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))
+    if len(sys.argv) == 3:
+        once(sys.argv[1], Path(sys.argv[2]))
+    else:
+        main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))

@@ -43,6 +43,27 @@ def fuzz(target: str, *, seed: int, seconds: float, folder: Path, most: int = 1 
     return report
 
 
+def once(target: str, path: Path) -> dict[str, str]:
+    """What becomes of one kept input: ``made``, ``refused``, or ``fault`` and ``where``."""
+    command = [sys.executable, "-m", "tests.fuzz.child", target, str(path.resolve())]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, cwd=ROOT, check=False, timeout=_START_S + SECONDS_EACH
+        )
+    except subprocess.TimeoutExpired:
+        return {"fault": _ended(-9)}
+    if done.returncode or not done.stdout:
+        return {"fault": _ended(done.returncode)}
+    told: dict[str, str] = json.loads(done.stdout)
+    return told
+
+
+def _ended(status: int) -> str:
+    if status in {-9, -27}:
+        return "took too long"
+    return f"died by {-status}" if status < 0 else f"ended by {status}"
+
+
 def _child(report: Report, seed: int, until: float, folder: Path, most: int) -> bool:
     """One child's life; whether another should follow it."""
     current = folder / f"{report.target}.current"
@@ -67,10 +88,7 @@ def _child(report: Report, seed: int, until: float, folder: Path, most: int) -> 
             return False
         process.kill()
         how = process.wait()
-    what = (
-        "took too long" if how in {-9, -27} else f"died by {-how}" if how < 0 else f"ended by {how}"
-    )
-    _keep(report, what, current)
+    _keep(report, _ended(how), current)
     report.tried += 1
     return True
 

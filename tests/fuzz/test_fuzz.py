@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.fuzz.__main__ import main
 from tests.fuzz.child import MUTATORS, targets
-from tests.fuzz.run import fuzz
+from tests.fuzz.run import fuzz, once
 
 INPUTS = 150
 
@@ -56,7 +58,45 @@ def test_a_fault_is_found_and_its_input_kept(
     root = str(Path(__file__).parent.parent.parent)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{root}")
     report = fuzz("target", seed=1, seconds=60, folder=tmp_path / "found", most=12)
-    (found,) = report.findings
+    ((found, path),) = report.findings.items()
     assert found.startswith(what)
-    assert len(report.findings[found].read_bytes()) % 3 == 0
+    assert len(path.read_bytes()) % 3 == 0
     assert report.tried >= 12
+    assert once("target", path)["fault"].startswith(what)
+    path.write_bytes(b"a")
+    assert once("target", path) == {"made": "fine"}
+
+
+def test_help_says_how(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the targets are, and what one may type."""
+    monkeypatch.setattr(sys, "argv", ["fuzz", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    told = capsys.readouterr().out
+    assert all(f"  {name} " in told for name in targets())
+    assert "python -m tests.fuzz --target npz --seconds 20" in told
+
+
+@pytest.mark.parametrize("words", [["--seconds", "0"], ["--input", "x"], ["--target", "x"]])
+def test_what_cant_be_is_said(
+    words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["fuzz", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert words[0] in capsys.readouterr().err
+
+
+def test_a_run_tells_what_it_did(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        sys, "argv", ["fuzz", "--target", "target", "--seconds", "2", "--seed", "7"]
+    )
+    assert main() == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == "seed 7 (--seed 7 repeats this run), 2 s"
+    assert told[1].startswith("target ")
+    assert told[2] == "none found"
