@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from loaders.base import Loader, LoadError
+from loaders.environment import installed
 
 GROUP: Final = "mms.loaders"
 TABLE: Final = {
@@ -84,8 +85,9 @@ def _is_installed(module: str) -> bool:
 
 def _missing(name: str, module: str) -> LoadError:
     what = f"format {name} needs {module}, which isn't installed here"
-    if name in _EXTRAS:
-        what = f"{what}: pip install 'mms-server[{name}]'"
+    if name in _EXTRAS:  # of ours, unless this is another environment
+        ours = installed("mms-server") is not None
+        what += ": pip install " + (f"'mms-server[{name}]'" if ours else module)
     return LoadError(what, needs=module)
 
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -154,6 +155,17 @@ async def test_a_script_is_held_against_what_is_there(tmp_path: Path) -> None:
             ModelLoadError, match=r"needs numpy>=2, and 1\.26\.4 is installed here:"
         ):
             await worker.load(1, tmp_path, {"trusted": True, "environments": {}})
+
+
+async def test_a_framework_that_is_missing_there_is_to_be_installed_there(tmp_path: Path) -> None:
+    """By its own name: nothing of ours belongs into that environment."""
+    version = {"content": json.dumps(OLD_VERSION)}
+    with zipfile.ZipFile(tmp_path / "m.skops", "w") as archive:
+        archive.writestr("schema.json", json.dumps({"_sklearn_version": version}))
+    async with old_fleet(runtime="mms.worker.runtime") as fleet:
+        [worker] = fleet.workers
+        with pytest.raises(ModelLoadError, match=r"skops, which isn't installed.*install skops$"):
+            await worker.load(1, tmp_path, {"env_match": "exact", "environments": {}})
 
 
 def test_the_versions_agree() -> None:
