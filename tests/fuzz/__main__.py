@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.fuzz.child import ABOUT, targets
-from tests.fuzz.run import Report, fuzz, once
+from tests.fuzz.run import Broken, Report, fuzz, once
 
 _ABOUT: Final = """\
 Throws mutated inputs at the places where bytes from outside come in, and tells what broke: an
@@ -100,3 +100,5 @@ if __name__ == "__main__":
         sys.exit(main())
     except KeyboardInterrupt:
         sys.exit(130)
+    except Broken as error:
+        sys.exit(str(error))

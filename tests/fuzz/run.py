@@ -22,6 +22,10 @@ SECONDS_EACH: Final = 40  # where it waits; where it works it has less
 _START_S: Final = 60
 
 
+class Broken(Exception):
+    """The child can't even make its first input: nothing is tried, so nothing is found."""
+
+
 @dataclass
 class Report:
     """What came of one target; ``findings`` are files that hold inputs, by what they did."""
@@ -33,7 +37,10 @@ class Report:
 
 
 def fuzz(target: str, *, seed: int, seconds: float, folder: Path, most: int = 1 << 62) -> Report:
-    """Try for so long, or so many; goes on behind an input that killed the child."""
+    """Try for so long, or so many; goes on behind an input that killed the child.
+
+    Raises Broken.
+    """
     report = Report(target)
     folder.mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + seconds
@@ -66,12 +73,14 @@ def _ended(status: int) -> str:
 
 def _child(report: Report, seed: int, until: float, folder: Path, most: int) -> bool:
     """One child's life; whether another should follow it."""
-    current = folder / f"{report.target}.current"
-    process: subprocess.Popen[bytes] = subprocess.Popen(
-        [sys.executable, "-m", "tests.fuzz.child", report.target, str(seed), str(report.tried),
-         str(current)],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT,
-    )  # fmt: skip
+    current, log = folder / f"{report.target}.current", folder / f"{report.target}.stderr"
+    current.unlink(missing_ok=True)
+    with log.open("wb") as stderr:
+        process: subprocess.Popen[bytes] = subprocess.Popen(
+            [sys.executable, "-m", "tests.fuzz.child", report.target, str(seed), str(report.tried),
+             str(current)],
+            stdout=subprocess.PIPE, stderr=stderr, cwd=ROOT,
+        )  # fmt: skip
     assert process.stdout is not None
     with process.stdout:
         lines = _Lines(process.stdout.fileno())
@@ -88,6 +97,9 @@ def _child(report: Report, seed: int, until: float, folder: Path, most: int) -> 
             return False
         process.kill()
         how = process.wait()
+    if not current.exists():
+        said = log.read_text(errors="replace").strip().splitlines()
+        raise Broken(f"the fuzzer's child doesn't start: {said[-1] if said else _ended(how)}")
     _keep(report, _ended(how), current)
     report.tried += 1
     return True
@@ -120,7 +132,7 @@ def _count(report: Report, told: dict[str, str], current: Path) -> None:
 
 
 def _keep(report: Report, what: str, current: Path) -> None:
-    if what in report.findings or not current.exists():
+    if what in report.findings:
         return
     kept = current.with_name(f"{report.target}-{report.tried}.input")
     kept.write_bytes(current.read_bytes())

@@ -9,7 +9,7 @@ import pytest
 
 from tests.fuzz.__main__ import main
 from tests.fuzz.child import MUTATORS, targets
-from tests.fuzz.run import fuzz, once
+from tests.fuzz.run import Broken, fuzz, once
 
 INPUTS = 150
 
@@ -65,6 +65,11 @@ def test_a_fault_is_found_and_its_input_kept(
     assert once("target", path)["fault"].startswith(what)
     path.write_bytes(b"a")
     assert once("target", path) == {"made": "fine"}
+
+
+def test_a_fuzzer_that_tries_nothing_says_so(tmp_path: Path) -> None:
+    with pytest.raises(Broken, match="doesn't start: KeyError: 'no-such-target'"):
+        fuzz("no-such-target", seed=1, seconds=60, folder=tmp_path)
 
 
 def test_help_says_how(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
