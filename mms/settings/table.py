@@ -248,12 +248,6 @@ SETTINGS: tuple[Setting, ...] = (
     ),
 )
 
-HONOURED = {
-    "SAGEMAKER_BIND_TO_PORT": "MMS_PORT",
-    "SAGEMAKER_MAX_PAYLOAD_IN_MB": "MMS_MAX_BODY",
-}
-"""SageMaker's own variables that fill one of ours."""
-
 
 def settings_table() -> str:
     """The README's table of all settings, as Markdown without a final newline."""
