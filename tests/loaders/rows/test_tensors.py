@@ -109,3 +109,17 @@ def test_anything_is_a_tensor_or_an_input_error(
 
 def _leaves(value: Any) -> list[Any]:
     return [leaf for v in value for leaf in _leaves(v)] if isinstance(value, list) else [value]
+
+
+TEXTS = TensorSpec(name="x", dtype="str", shape=(None, 2))
+
+
+def test_half_a_surrogate_pair_is_the_callers_fault() -> None:
+    """ONNX Runtime takes UTF-8, which has no such thing: 400, not 500."""
+    with pytest.raises(InputError, match="row 0, column 1: the text holds half"):
+        tensor([["é", "\ud800"]], TEXTS)
+
+
+def test_any_other_text_passes() -> None:
+    """A whole pair is one character."""
+    assert tensor([["\U0001f600", "é"]], TEXTS).tolist() == [["\U0001f600", "é"]]
