@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 _PLAIN = (".joblib", ".pkl", ".pickle")
+COMPRESSED = tuple(name + packed for name in _PLAIN for packed in (".gz", ".z", ".bz2", ".xz"))
 MODEL_FILES = (
     *_PLAIN,
-    *(suffix + packed for suffix in _PLAIN for packed in (".gz", ".z", ".bz2", ".xz")),
+    *COMPRESSED,
     *(".onnx", ".skops", ".ubj", ".bst", ".lgb", ".cbm", "xgboost-model"),
 )
 REFUSED = (

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loaders import folder
 from mms.store.base import Listed
-from mms.store.targets import Candidate, targets_of
+from mms.store.recognise import UNSUPPORTED
+from mms.store.targets import COMPRESSED, MODEL_FILES, REFUSED, Candidate, targets_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = datetime(2026, 2, 1, tzinfo=UTC)
@@ -187,3 +189,9 @@ def test_a_candidate_says_it_all() -> None:
     """The listing's own words are passed on."""
     (only,) = targets_of(listing("m.tar"))
     assert only == Candidate(target="m.tar", kind="archive", etag='"m.tar"', size=10, modified=NOW)
+
+
+def test_the_loaders_and_the_store_know_the_same_names() -> None:
+    """The store imports no loader, so each has its list: what one serves, the other lists."""
+    assert {*folder._MODEL_SUFFIXES} == {*MODEL_FILES} - {*COMPRESSED}
+    assert {*folder._UNSUPPORTED} == {*REFUSED} - {*UNSUPPORTED}
