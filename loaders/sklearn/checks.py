@@ -103,6 +103,7 @@ def _check_sizes(part: Any, state: dict[str, Any]) -> None:
         _check_support_vectors(part)
     if type(part).__module__ in _K_MEANS:
         _check_centers(part, state)
+    _check_distance(part, state)
     if "_fit_X" in state:
         demand(np.shape(state["_fit_X"])[1] == part.n_features_in_, "neighbours")
     if "_predictors" in state:
@@ -113,6 +114,13 @@ def _check_sizes(part: Any, state: dict[str, Any]) -> None:
         _check_spline(part)
     if "estimators_" in state:
         _check_trees_together(part, state)
+
+
+def _check_distance(part: Any, state: dict[str, Any]) -> None:
+    """SciPy looks at what it weighs with, but not at the matrix of Mahalanobis' distance."""
+    for key, value in state.items():
+        if key.endswith(_KEYWORDS) and isinstance(value, dict) and value.get("VI") is not None:
+            demand(np.shape(value["VI"]) == (part.n_features_in_,) * 2, "a distance")
 
 
 def _check_centers(part: Any, state: dict[str, Any]) -> None:
@@ -200,7 +208,11 @@ def _check_support_vectors(part: Any) -> None:
     is_classifier = part._impl in {"c_svc", "nu_svc"}  # noqa: SLF001
     groups = len(counts) if is_classifier else 2
     demand(int(counts.sum() if is_classifier else counts[0]) <= n, "support vectors")
-    demand(part._dual_coef_.shape == (max(groups - 1, 1), n), "support vectors")
+    coefficients = part._dual_coef_
+    demand(coefficients.shape == (max(groups - 1, 1), n), "support vectors")
+    demand(
+        coefficients.data.nbytes == max(groups - 1, 1) * n * 8, "vectors"
+    )  # also of a sparse one
     pairs = groups * (groups - 1) // 2
     demand(np.size(part._intercept_) >= pairs, "support vectors")
     for name in ("_probA", "_probB"):

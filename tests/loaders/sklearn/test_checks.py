@@ -9,6 +9,7 @@ from typing import Any
 import joblib
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 from sklearn.cluster import KMeans
 from sklearn.ensemble import (
     GradientBoostingClassifier,
@@ -96,8 +97,6 @@ def _without(model: Any, name: str) -> Any:
 
 
 def _sparse() -> Any:
-    from scipy.sparse import csr_matrix
-
     model = KNeighborsClassifier(algorithm="brute").fit(csr_matrix(np.abs(X)), Y)
     model._fit_X.indices[0] = 10_000
     return model
@@ -148,6 +147,15 @@ DAMAGED: dict[str, Callable[[], Any]] = {
     "support counts beyond the vectors": lambda: _set(
         SVC().fit(X, Y), _n_support=np.array([1000, 1000, 1000], np.int32)
     ),
+    "sparse support vectors of too few coefficients": lambda: _set(
+        SVC().fit(csr_matrix(X), Y), _dual_coef_=csr_matrix((2, len(SVC().fit(X, Y).support_)))
+    ),
+    "a distance of fewer features": lambda: _set(
+        KNeighborsClassifier(
+            algorithm="brute", metric="mahalanobis", metric_params={"VI": np.eye(4)}
+        ).fit(X, Y),
+        effective_metric_params_={"VI": np.eye(1)},
+    ),
     "centers of other features": lambda: _set(
         KMeans(2, n_init=1).fit(X), cluster_centers_=np.zeros((2, 1))
     ),
@@ -176,8 +184,13 @@ def test_the_same_models_are_served_undamaged(tmp_path: Path) -> None:
         KMeans(2, n_init=1),
         KNeighborsClassifier(algorithm="kd_tree"),
         KNeighborsClassifier(algorithm="ball_tree", metric="manhattan"),
+        KNeighborsClassifier(
+            algorithm="brute", metric="mahalanobis", metric_params={"VI": np.eye(4)}
+        ),
         SplineTransformer(),
     ):
         data = np.c_[X[:, :3], Y]
         model.fit(data, Y)
         assert served(model, tmp_path).methods
+    for kernel in ("rbf", "linear"):
+        assert served(SVC(kernel=kernel).fit(csr_matrix(X), Y), tmp_path).methods
