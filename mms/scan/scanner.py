@@ -106,16 +106,16 @@ class Scanner:
         return replace(verdict, environment=environment) if environment else verdict
 
     async def _load(self, path: Path, environment: str) -> Loaded:
+        options = {**self._options.options, "measure": self._options.load}
+        if environment:  # there or nowhere
+            options["environments"] = {}
         for _ in range(_ATTEMPTS):
             worker = await self._worker(environment)
             self._last_id += 1
             model_id = self._last_id
             try:
                 loaded: Loaded = await worker.load(
-                    model_id,
-                    path,
-                    {**self._options.options, "measure": self._options.load},
-                    limit_s=self._options.limit_s,
+                    model_id, path, options, limit_s=self._options.limit_s
                 )
             except WorkerLost as lost:
                 if lost.began:

@@ -191,6 +191,26 @@ def test_what_kills_its_reader_costs_nobody_else(folder: Path, tmp_path: Path) -
     assert found["fine.joblib"]["probe"] == "ok"
 
 
+def test_an_environment_that_isnt_what_it_says_is_tried_once(tmp_path: Path) -> None:
+    """Its own worker finds that out, and says what the model needs."""
+    from sklearn import __version__ as here
+
+    (models := tmp_path / "models").mkdir()
+    old = pickle.dumps(LogisticRegression().fit(X, Y)).replace(here.encode(), b"1.2.2")
+    (models / "old.pkl").write_bytes(old)
+    library = tmp_path / "envs/liar/lib/python3.11/site-packages"
+    for name in ("numpy-1.26.4", "scikit_learn-1.2.2"):
+        (library / f"{name}.dist-info").mkdir(parents=True)
+    python = tmp_path / "envs/liar/bin/python"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    for path in (tmp_path / "envs").rglob("*"):
+        path.chmod(0o755)
+    done = scan(models, "--load", "--json", MMS_ENVS=str(tmp_path / "envs"))
+    found = verdicts(done)["old.pkl"]
+    assert (found["status"], found["needs"]) == ("needs", ["scikit-learn 1.2"])
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_scan_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
     """While a worker hangs in a load: no process stays, no folder, and it isn't a success."""
