@@ -23,6 +23,22 @@ from loaders.sklearn.parts import is_row_wise, parts
 _K_MEANS: Final = frozenset({"sklearn.cluster._kmeans", "sklearn.cluster._bisect_k_means"})
 _LISTED: Final = allowlist.KINDS.keys() | allowlist.OLDER.keys() | GUARDED.keys()
 _KEYWORDS: Final = ("args", "params", "params_")  # ends of attributes that hold some
+_NAMES_OF_METHODS: Final = (
+    "stack_method",
+    "stack_method_",
+    "chain_method",
+    "chain_method_",
+    "response_method",
+)
+_METHODS: Final = frozenset({
+    "auto",
+    "predict",
+    "predict_proba",
+    "predict_log_proba",
+    "decision_function",
+    "transform",
+    "score_samples",
+})  # fmt: skip
 _TREES_ONLY: Final = frozenset({
     "sklearn.ensemble._forest",
     "sklearn.ensemble._gb",
@@ -43,6 +59,7 @@ def check_built(built: Iterable[Any]) -> None:
         if not state:
             continue
         try:
+            _check_methods(part, state)
             _check_side_effects(part, state)
             _check_sizes(part, state)
         except (LoadError, MemoryError):
@@ -64,6 +81,18 @@ def _check_classes(built: list[Any]) -> None:
             continue
         if part.__module__ != "builtins" and f"{part.__module__}:{part.__qualname__}" in _LISTED:
             raise LoadError(f"the pickle holds the class {part.__name__} within a model: refused")
+
+
+def _check_methods(part: Any, state: dict[str, Any]) -> None:
+    """The names of methods that are called of a model's parts: of an array, some write files."""
+    for key, value in state.items():
+        if not key.endswith(_NAMES_OF_METHODS):
+            continue
+        named = value if type(value) in {list, tuple} else [value]
+        if not all(one is None or (type(one) is str and one in _METHODS) for one in named):
+            raise LoadError(
+                f"the {type(part).__name__} calls a method that doesn't predict ({key}): refused"
+            )
 
 
 def _check_side_effects(part: Any, state: dict[str, Any]) -> None:

@@ -30,7 +30,8 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import PairwiseKernel
 from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LinearRegression, LogisticRegression, RANSACRegressor
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV
+from sklearn.multioutput import ClassifierChain
 from sklearn.neighbors import KNeighborsClassifier, RadiusNeighborsClassifier
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
@@ -214,6 +215,30 @@ _MODELS: dict[str, tuple[Callable[[str], Any], str]] = {
     "a member of a stack": (
         lambda c: StackingClassifier([("a", Cloned())]),
         "tests.hostile.models:Cloned",
+    ),
+    "a member of a stack that writes": (
+        lambda c: _set(
+            StackingClassifier([("a", _linear())], cv=2).fit(X, Y),
+            estimators_=[np.array([b"text"])],
+            stack_method_=["tofile"],
+        ),
+        "calls a method that doesn't predict (stack_method_)",
+    ),
+    "a link of a chain that writes": (
+        lambda c: _set(
+            ClassifierChain(_linear()).fit(X, np.c_[Y, Y]),
+            estimators_=[np.array([b"text"])] * 2,
+            chain_method_="tofile",
+        ),
+        "calls a method that doesn't predict (chain_method_)",
+    ),
+    "a threshold of what writes": (
+        lambda c: _set(
+            FixedThresholdClassifier(_linear()).fit(X, Y > 0),
+            estimator_=np.array([b"text"]),
+            response_method="tofile",
+        ),
+        "calls a method that doesn't predict (response_method)",
     ),
     "an estimator of its own code": (lambda c: Cloned(), "tests.hostile.models:Cloned"),
     "an estimator of its own code in a list": (
