@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
@@ -21,6 +22,7 @@ from mms.fleet.worker import Worker
 log = logging.getLogger("mms.memory")
 INTERVAL_S = 2.0
 SMOOTHING = 0.5  # of a fall
+LATELY = 60  # readings
 DRIFT_SHARE = 0.25
 DRIFT_READINGS = 3  # a large load or batch may take as much for a moment
 
@@ -67,7 +69,7 @@ class MemoryKeeper:
         self._replace = replace
         self._other_bytes = other_bytes  # a disk tier that is really memory
         self._overhead: float | None = None
-        self._least_overhead = budget
+        self._lately: deque[int] = deque(maxlen=LATELY)  # overheads: what can be again soon
         self._readings: dict[int, Reading] = {}
         self._replacing: asyncio.Future[None] | None = None
 
@@ -121,8 +123,8 @@ class MemoryKeeper:
         # A rise counts at once, for the budget is a promise; a fall slowly: peaks come again.
         self._overhead = max(overhead, self._overhead + SMOOTHING * (overhead - self._overhead))
         self._registry.capacity = int(self.budget - self._overhead)
-        self._least_overhead = min(self._least_overhead, overhead)
-        self._registry.ceiling = self.budget - self._least_overhead
+        self._lately.append(overhead)
+        self._registry.ceiling = self.budget - min(self._lately)
 
     def _watch_drift(self) -> None:
         living = {w.id: w for w in self._fleet.workers}
