@@ -132,7 +132,7 @@ CASES = [
             id=f"{source}-{case[1]}-{case[2]}",
             marks=pytest.mark.supports(
                 framework=case[0],
-                input="text" if case[2] == "str" else "dense numbers",
+                input="texts" if case[2] == "str" else "dense numbers",
                 format=source,
             ),
         )
