@@ -25,6 +25,7 @@ from mms.worker.replies import BatchResult, Reply, refusal, where
 from mms.worker.splitting import split
 
 logger = logging.getLogger("mms.worker")
+_IGNORE_ALL = [("ignore", None, Warning, None, 0)]
 
 MAX_HELD: Final = 64 << 20
 """Bytes of unpacked and decoded requests that are held at a time; what is left runs after them."""
@@ -118,10 +119,11 @@ def _silence_warnings() -> None:
     """Keep models' warnings from becoming errors or filling the log.
 
     For the whole process and at every batch: ``catch_warnings`` is not safe between threads, and
-    frameworks put filters of their own in front when they are imported.
+    frameworks put filters of their own in front when they are imported. One filter and no more:
+    scikit-learn copies all of them for every tree of a forest, which takes longer than the tree.
     """
-    first = warnings.filters[0] if warnings.filters else None
-    if first != ("ignore", None, Warning, None, 0):
+    if warnings.filters != _IGNORE_ALL:
+        warnings.resetwarnings()
         warnings.simplefilter("ignore")
 
 
