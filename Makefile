@@ -1,6 +1,7 @@
 # make demo: the main job, end to end.   make test: lint, types, the whole suite.
 # make matrix: run the tests that prove what is served, and write it into the README.
 # make fuzz: mutated models, archives and request bodies, for two minutes.
+# make bench: the server beside what one would write oneself. make bench-short: the guard.
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -10,7 +11,7 @@ OLD_PINS := tests/support/envs/$(OLD).txt
 PYTHON ?= python3
 CONSTRAINTS := docker/constraints.txt
 
-.PHONY: demo test lint types tests matrix fuzz format clean
+.PHONY: demo test lint types tests matrix fuzz bench bench-short format clean
 
 demo: $(STAMP)
 	@$(BIN)/mms demo $(if $(ONCE),--once)
@@ -34,6 +35,16 @@ matrix: $(STAMP)
 # Mutated models, archives and request bodies, FOR so many seconds; SEED repeats a run.
 fuzz: $(STAMP)
 	$(BIN)/python -m tests.fuzz --seconds $(or $(FOR),120) $(if $(SEED),--seed $(SEED))
+
+# All of it takes about half an hour. PEERS=1 measures other servers, too, each installed by pip;
+# JSON=path and PICTURE=path write what was found.
+WRITE = $(if $(JSON),--json $(JSON)) $(if $(PICTURE),--picture $(PICTURE))
+bench: $(STAMP)
+	$(BIN)/python -m loadtests.bench $(if $(PEERS),--peers) $(WRITE)
+
+# The figures alone, under two minutes: fails if a ratio is below 0.9 of the committed one.
+bench-short: $(STAMP)
+	$(BIN)/python -m loadtests.bench --short $(WRITE)
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

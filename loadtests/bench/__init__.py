@@ -1,0 +1,1 @@
+"""The benchmark: this server beside what users would write, in one run, answers checked first."""
