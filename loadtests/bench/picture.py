@@ -13,8 +13,8 @@ from loadtests.bench.report import amount
 from loadtests.bench.rows import Row
 
 _SVG = 'xmlns="http://www.w3.org/2000/svg" font-family="system-ui, sans-serif"'
-_WIDTH = 940
-_BARS_AT = 430
+_WIDTH = 1040
+_BARS_AT = 530
 _UNIT = 130  # pixels from nothing to "at least"
 _LONGEST = 2.0  # in those; what is longer is cut, and marked
 _STEP = 28
