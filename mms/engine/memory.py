@@ -22,7 +22,7 @@ from mms.fleet.worker import Worker
 log = logging.getLogger("mms.memory")
 INTERVAL_S = 2.0
 SMOOTHING = 0.5  # of a fall
-LATELY = 60  # readings
+LATELY = 20  # readings
 DRIFT_SHARE = 0.25
 DRIFT_READINGS = 3  # a large load or batch may take as much for a moment
 
