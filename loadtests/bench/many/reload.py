@@ -1,0 +1,60 @@
+"""Reloads from the disk tier, beside the load of the unpacked file in this process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from loadtests.bench.many import models
+from loadtests.bench.many.byhand import joblib_answer
+from loadtests.bench.many.client import Ask, Client, WrongAnswer, is_same
+from loadtests.bench.many.figures import RELOAD_FOREST, RELOAD_SMALL, Figure
+from loadtests.bench.many.places import s3_server
+from loadtests.bench.many.seaweed import Seaweed
+from loadtests.bench.many.sizes import Sizes
+from loadtests.bench.rows import Row
+
+
+def reloads(folder: Path, sizes: Sizes) -> Iterator[Row]:
+    """A small model, for the request's own cost, and a large one, for the load's."""
+    large_times = max(2, sizes.reloads // 3)
+    with s3_server(folder) as (s3, server), Client(server.port) as client:
+        small = models.tiny(1)
+        yield _row(RELOAD_SMALL, s3, client, folder / "small", small, sizes.reloads)
+        large = models.forest(sizes.forest_mb)
+        yield _row(RELOAD_FOREST, s3, client, folder / "large", large, large_times)
+
+
+def _row(
+    figure: Figure, s3: Seaweed, client: Client, folder: Path, model: Any, times: int
+) -> Row:
+    folder.mkdir()
+    data = models.dumped(model)
+    (folder / "model.joblib").write_bytes(data)
+    key = f"{folder.name}.tar"
+    s3.put(key, models.archive(folder / key, "model.joblib", data).read_bytes())
+    ask = Ask.rows(key, models.ROW, models.answer_of(model))
+    client.ask(ask).check(ask, tier="store")
+    rounds = [_round(client, ask, folder, is_first=turn % 2 == 0) for turn in range(times + 1)][1:]
+    return figure.row(
+        [own / other for own, other in rounds],
+        ours_ms=round(median(own for own, _ in rounds) * 1e3, 3),
+        theirs_ms=round(median(other for _, other in rounds) * 1e3, 3),
+        megabytes=round(len(data) / 1e6, 3),
+    )
+
+
+def _round(client: Client, ask: Ask, folder: Path, *, is_first: bool) -> tuple[float, float]:
+    client.unload(ask.target)
+    own = client.ask(ask) if is_first else None
+    began = time.perf_counter()
+    found = joblib_answer(folder)
+    other = time.perf_counter() - began
+    if not is_same(found, ask.expected):
+        raise WrongAnswer(f"{ask.target} by hand: {found!r}")
+    if own is None:
+        own = client.ask(ask)
+    return own.check(ask, tier="disk").seconds, other

@@ -1,0 +1,165 @@
+"""The slowest hundredth of quick requests, while the server does something heavy beside them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from loadtests.bench.many import models
+from loadtests.bench.many.client import Answer, Ask, Client, WrongAnswer, quantile
+from loadtests.bench.many.figures import BESIDE, PING, WARM, Figure
+from loadtests.bench.many.load import Load, Tally, load, probe
+from loadtests.bench.many.places import local_server, s3_server
+from loadtests.bench.many.seaweed import Seaweed
+from loadtests.bench.many.sizes import Sizes
+from loadtests.bench.rows import Row
+
+EVERY_S = 0.002
+BUSY, SATURATED, LOADERS = 8, 4, 50  # connections
+COLD_MB = 2  # of each of the models that load while /ping is asked
+
+
+class Rounds:
+    """Quantiles of each round, and the errors of all of them."""
+
+    def __init__(self) -> None:
+        self.p99_ms: list[float] = []
+        self.p50_ms: list[float] = []
+        self.samples = self.beside = 0
+        self.errors: list[str] = []
+
+    def add(self, seconds: list[float], *tallies: Tally) -> None:
+        self.p99_ms.append(quantile(seconds, 0.99) * 1e3)
+        self.p50_ms.append(quantile(seconds, 0.5) * 1e3)
+        self.samples += len(seconds)
+        self.beside += sum(tally.answers for tally in tallies)
+        self.errors += [error for tally in tallies for error in tally.errors]
+
+    def row(self, figure: Figure, **details: Any) -> Row:
+        if self.errors:
+            details["first_error"] = self.errors[0]
+        return figure.row(
+            self.p99_ms,
+            errors=len(self.errors),
+            p50_ms=round(median(self.p50_ms), 3),
+            samples=self.samples,
+            answers_beside=self.beside,
+            **details,
+        )
+
+
+def ping(folder: Path, sizes: Sizes) -> Iterator[Row]:
+    """All the cold models asked for at once; both workers busy with a warm one all the time."""
+    rounds = Rounds()
+    with s3_server(folder) as (s3, server):
+        busy = _put(s3, "busy.joblib", models.slow_forest(max(1, sizes.slow_trees // 8)))
+        cold = models.forest(COLD_MB)
+        for turn in range(sizes.tail_rounds):
+            targets = [f"{turn}-{number}.joblib" for number in range(sizes.cold_loads)]
+            asks = _put_copies(s3, targets, cold)
+            with (
+                Client(server.port) as client,
+                load(server.port, [busy], connections=BUSY) as warm,
+                load(
+                    server.port, asks, connections=LOADERS, for_ever=False, tier="store"
+                ) as loads,
+            ):
+                client.ask(busy).check(busy)
+                rounds.add(*_ping_round(client, warm, loads, sizes))
+    yield rounds.row(PING, cold_loads=sizes.cold_loads)
+
+
+def _ping_round(
+    client: Client, warm: Load, loads: Load, sizes: Sizes
+) -> tuple[list[float], Tally, Tally]:
+    warm.go()
+    time.sleep(min(0.5, sizes.probe_s))  # its process has to start
+    loads.go()
+    seconds = probe(
+        lambda: _pong(client), every_s=EVERY_S, at_least_s=0, until=lambda: loads.is_over
+    )
+    return seconds, loads.tally(), warm.tally()
+
+
+def _pong(client: Client) -> Answer:
+    answer = client.request("GET", "/ping")
+    if answer.status != 200:
+        raise WrongAnswer(f"/ping: {answer.status}")
+    return answer
+
+
+def warm_beside_loads(folder: Path, sizes: Sizes) -> Iterator[Row]:
+    """The fast model is asked all the time, large ones come from the store one by one."""
+    rounds = Rounds()
+    with s3_server(folder) as (s3, server), Client(server.port) as client:
+        fast = _put(s3, "fast.joblib", models.tiny(1))
+        forest = models.forest(sizes.forest_mb)
+        for turn in range(sizes.tail_rounds):
+            targets = [f"{turn}-{number}.joblib" for number in range(sizes.forests)]
+            asks = _put_copies(s3, targets, forest)
+            client.ask(fast).check(fast)
+            with load(server.port, asks, connections=1, for_ever=False, tier="store") as loads:
+                loads.go()
+                seconds = _fast(client, fast, 0, loads)
+                rounds.add(seconds, loads.tally())
+            for target in targets:
+                client.unload(target)
+    yield rounds.row(WARM, forests_a_round=sizes.forests, megabytes=sizes.forest_mb)
+
+
+def beside_slow(folder: Path, sizes: Sizes) -> Iterator[Row]:
+    """Both in the one worker: with two, they would not meet."""
+    place = folder / "models"
+    place.mkdir()
+    slow_model, fast_model = models.slow_forest(sizes.slow_trees), models.tiny(1)
+    (place / "slow.joblib").write_bytes(models.dumped(slow_model))
+    (place / "fast.joblib").write_bytes(models.dumped(fast_model))
+    slow = Ask.rows("slow.joblib", models.ROW, models.answer_of(slow_model))
+    fast = Ask.rows("fast.joblib", models.ROW, models.answer_of(fast_model))
+    rounds = Rounds()
+    with (
+        local_server(folder / "server", place, MMS_WORKERS="1") as server,
+        Client(server.port) as client,
+    ):
+        for ask in (slow, fast):
+            client.ask(ask).check(ask)
+        for _ in range(sizes.tail_rounds):
+            with load(server.port, [slow], connections=SATURATED) as slow_load:
+                slow_load.go()
+                time.sleep(min(0.5, sizes.probe_s))
+                seconds = _fast(client, fast, sizes.probe_s)
+                rounds.add(seconds, slow_load.tally())
+    yield rounds.row(BESIDE, slow_predict_ms=_predict_ms(slow_model), connections=SATURATED)
+
+
+def _fast(client: Client, ask: Ask, at_least_s: float, loads: Load | None = None) -> list[float]:
+    return probe(
+        lambda: client.ask(ask).check(ask, tier="memory"),
+        every_s=EVERY_S,
+        at_least_s=at_least_s,
+        until=lambda: loads is None or loads.is_over,
+    )
+
+
+def _put(s3: Seaweed, target: str, model: Any) -> Ask:
+    return _put_copies(s3, [target], model)[0]
+
+
+def _put_copies(s3: Seaweed, targets: list[str], model: Any) -> list[Ask]:
+    data, expected = models.dumped(model), models.answer_of(model)
+    for target in targets:
+        s3.put(target, data)
+    return [Ask.rows(target, models.ROW, expected) for target in targets]
+
+
+def _predict_ms(model: Any) -> float:
+    """In this process, for the record."""
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        models.answer_of(model)
+        seconds.append(time.perf_counter() - began)
+    return round(median(seconds) * 1e3, 2)
