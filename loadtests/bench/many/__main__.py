@@ -16,7 +16,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     parser = argparse.ArgumentParser(prog="python -m loadtests.bench.many", description=__doc__)
     names = ", ".join(scenario.name for scenario in SCENARIOS)
-    parser.add_argument("--only", nargs="*", default=[], metavar="NAME", help=f"of {names}; or rows")
+    parser.add_argument(
+        "--only", nargs="*", default=[], metavar="NAME", help=f"of {names}; or rows"
+    )
     parser.add_argument("--short", action="store_true", help="smaller sizes and fewer rounds")
     options = parser.parse_args(arguments)
     known = {s.name for s in SCENARIOS} | {f.name for s in SCENARIOS for f in s.figures}

@@ -93,7 +93,9 @@ def _both(
 
 
 def _put_small(s3: Seaweed, folder: Path, number: int) -> Ask:
-    path = models.archive(folder / "small.tar.gz", "model.joblib", models.dumped(models.tiny(number)))
+    path = models.archive(
+        folder / "small.tar.gz", "model.joblib", models.dumped(models.tiny(number))
+    )
     key = f"tenant-{number}.tar.gz"
     s3.put(key, path.read_bytes())
     return Ask.rows(key, models.ROW, models.tiny_label(number))

@@ -40,7 +40,15 @@ class Load:
         self._results, results = _SPAWN.Pipe(duplex=False)
         self.process = _SPAWN.Process(
             target=_run,
-            args=(port, list(asks), connections, for_ever, tier, self._go, self._stop, results),
+            args=(port, list(asks)),
+            kwargs={
+                "connections": connections,
+                "for_ever": for_ever,
+                "tier": tier,
+                "go": self._go,
+                "stop": self._stop,
+                "results": results,
+            },
             daemon=True,
         )
 
@@ -77,6 +85,7 @@ def load(
 def _run(
     port: int,
     asks: list[Ask],
+    *,
     connections: int,
     for_ever: bool,
     tier: str,
@@ -91,7 +100,11 @@ def _run(
     source = itertools.cycle(asks) if for_ever else iter(asks)
     go.wait(_PATIENCE_S)
     threads = [
-        threading.Thread(target=_client, args=(port, source, lock, tier, stop, tally))
+        threading.Thread(
+            target=_client,
+            args=(port, source, tally),
+            kwargs={"lock": lock, "tier": tier, "stop": stop},
+        )
         for _ in range(connections)
     ]
     for thread in threads:
@@ -102,7 +115,7 @@ def _run(
 
 
 def _client(
-    port: int, source: Iterator[Ask], lock: threading.Lock, tier: str, stop: Event, tally: Tally
+    port: int, source: Iterator[Ask], tally: Tally, *, lock: threading.Lock, tier: str, stop: Event
 ) -> None:
     with Client(port) as client:
         while not stop.is_set():

@@ -58,8 +58,10 @@ def _forests(place: Path, sizes: Sizes) -> list[Ask]:
 
 
 def killed(folder: Path, sizes: Sizes) -> Iterator[Row]:
-    """One worker is killed, the workers by turns; all models are asked for at once, until each
-    has answered. Refusals on the way (429, 503) are counted; the last first answer counts."""
+    """One worker is killed, by turns; all models are asked for at once until each has answered.
+
+    The last one's first answer counts; refusals on the way (429, 503) are details.
+    """
     place = folder / "models"
     place.mkdir()
     asks = write_tiny(place, MODELS)

@@ -20,16 +20,16 @@ from loadtests.bench.rows import Row
 
 def reloads(folder: Path, sizes: Sizes) -> Iterator[Row]:
     """A small model, for the request's own cost, and a large one, for the load's."""
-    large_times = max(2, sizes.reloads // 3)
+    times = max(2, sizes.reloads // 3)
     with s3_server(folder) as (s3, server), Client(server.port) as client:
         small = models.tiny(1)
-        yield _row(RELOAD_SMALL, s3, client, folder / "small", small, sizes.reloads)
+        yield _row(RELOAD_SMALL, s3, client, folder / "small", model=small, times=sizes.reloads)
         large = models.forest(sizes.forest_mb)
-        yield _row(RELOAD_FOREST, s3, client, folder / "large", large, large_times)
+        yield _row(RELOAD_FOREST, s3, client, folder / "large", model=large, times=times)
 
 
 def _row(
-    figure: Figure, s3: Seaweed, client: Client, folder: Path, model: Any, times: int
+    figure: Figure, s3: Seaweed, client: Client, folder: Path, *, model: Any, times: int
 ) -> Row:
     folder.mkdir()
     data = models.dumped(model)

@@ -133,9 +133,7 @@ class Seaweed:
             aws_access_key_id=_KEY,
             aws_secret_access_key=_SECRET,
             region_name=_REGION,
-            config=Config(
-                connect_timeout=3, read_timeout=60, s3={"addressing_style": "path"}
-            ),
+            config=Config(connect_timeout=3, read_timeout=60, s3={"addressing_style": "path"}),
         )
 
     def _end(self) -> None:

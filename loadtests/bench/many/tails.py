@@ -63,9 +63,7 @@ def ping(folder: Path, sizes: Sizes) -> Iterator[Row]:
             with (
                 Client(server.port) as client,
                 load(server.port, [busy], connections=BUSY) as warm,
-                load(
-                    server.port, asks, connections=LOADERS, for_ever=False, tier="store"
-                ) as loads,
+                load(server.port, asks, connections=LOADERS, for_ever=False, tier="store") as loads,
             ):
                 client.ask(busy).check(busy)
                 rounds.add(*_ping_round(client, warm, loads, sizes))
