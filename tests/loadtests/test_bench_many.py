@@ -68,7 +68,7 @@ def answer(**changes: object) -> Answer:
 )
 def test_an_answer_that_is_not_what_it_must_be_raises(wrong: dict[str, object]) -> None:
     ask = Ask.rows("m", [[1.0]], [1])
-    assert answer().check(ask, tier="memory")
+    assert answer().check(ask, tier="memory").status == 200
     with pytest.raises(WrongAnswer):
         answer(**wrong).check(ask, tier="memory")
 

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -127,3 +128,10 @@ def quantile(values: Sequence[float], q: float) -> float:
     """The smallest value that at least ``q`` of all values do not exceed."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(q * len(ordered)) - 1)]
+
+
+def phases_ms(answers: Sequence[Answer]) -> dict[str, float]:
+    """The server's own account: the median of each phase."""
+    phases = [answer.phases for answer in answers]
+    names = sorted({name for each in phases for name in each})
+    return {name: round(median(each.get(name, 0.0) for each in phases), 3) for name in names}

@@ -77,6 +77,12 @@ def ask_all(port: int, asks: Sequence[Ask], tier: str) -> None:
         list(pool.map(lambda share: _ask_each(port, share, tier), shares))
 
 
+def warm_up(port: int, asks: Sequence[Ask]) -> None:
+    """Small models of a kind, all at once, so that every worker has imported what it takes."""
+    with ThreadPoolExecutor(len(asks)) as pool:
+        list(pool.map(lambda ask: _ask_each(port, [ask], ""), asks))
+
+
 def _ask_each(port: int, asks: Iterable[Ask], tier: str) -> None:
     with Client(port) as client:
         for ask in asks:

@@ -8,14 +8,17 @@ from statistics import median
 
 from loadtests.bench.many import models
 from loadtests.bench.many.byhand import by_stream, by_transfer, onnx_answer, timed
-from loadtests.bench.many.client import Answer, Ask, Client, WrongAnswer, is_same
+from loadtests.bench.many.client import Answer, Ask, Client, WrongAnswer, is_same, phases_ms
+from loadtests.bench.many.density import warm_up
 from loadtests.bench.many.figures import FIRST_BIG, FIRST_SMALL
 from loadtests.bench.many.places import s3_server
 from loadtests.bench.many.seaweed import BUCKET, Seaweed
 from loadtests.bench.many.sizes import Sizes
 from loadtests.bench.rows import Row
 
-WARM_UP = 4  # keys of both sides that are not counted
+WARM_UP = 8  # small models of the same kind, all at once and before anything counts
+
+WARM_UP_MB = 0.1
 
 
 def small(folder: Path, sizes: Sizes) -> Iterator[Row]:
@@ -23,17 +26,18 @@ def small(folder: Path, sizes: Sizes) -> Iterator[Row]:
     ours: list[Answer] = []
     theirs: list[float] = []
     with s3_server(folder) as (s3, server), Client(server.port) as client:
-        asks = [_put_small(s3, folder, number) for number in range(WARM_UP + sizes.small_keys)]
-        for turn, ask in enumerate(asks):
+        asks = [_put_small(s3, folder, number) for number in range(WARM_UP + sizes.small_keys + 1)]
+        warm_up(server.port, asks[:WARM_UP])
+        _both(s3, client, asks.pop(), is_first=True)  # warms the other side
+        for turn, ask in enumerate(asks[WARM_UP:]):
             answer, seconds = _both(s3, client, ask, is_first=turn % 2 == 0)
-            if turn >= WARM_UP:
-                ours.append(answer)
-                theirs.append(seconds["get_object"])
+            ours.append(answer)
+            theirs.append(seconds["get_object"])
     yield FIRST_SMALL.row(
         [answer.seconds / other for answer, other in zip(ours, theirs, strict=True)],
         ours_ms=_ms([answer.seconds for answer in ours]),
         theirs_ms=_ms(theirs),
-        phases_ms=_phases(ours),
+        phases_ms=phases_ms(ours),
         keys=len(ours),
     )
 
@@ -42,6 +46,7 @@ def big(folder: Path, sizes: Sizes) -> Iterator[Row]:
     """A row for each kind of artifact; one round is not counted."""
     with s3_server(folder) as (s3, server), Client(server.port) as client:
         for kind in FIRST_BIG:
+            warm_up(server.port, _put_little(s3, folder, kind))
             path, expected = _made_big(folder, kind, sizes.big_mb)
             yield _row_of(kind, _rounds(s3, client, path, expected, sizes), path.stat().st_size)
             path.unlink()
@@ -71,7 +76,7 @@ def _row_of(kind: str, rounds: list[Round], size: int) -> Row:
         ours_ms=_ms(ours),
         theirs_ms={way: _ms(seconds) for way, seconds in ways.items()},
         fastest=fastest,
-        phases_ms=_phases([answer for answer, _ in rounds]),
+        phases_ms=phases_ms([answer for answer, _ in rounds]),
         megabytes=round(size / 1e6, 1),
     )
 
@@ -101,7 +106,15 @@ def _put_small(s3: Seaweed, folder: Path, number: int) -> Ask:
     return Ask.rows(key, models.ROW, models.tiny_label(number))
 
 
-def _made_big(folder: Path, kind: str, megabytes: int) -> tuple[Path, object]:
+def _put_little(s3: Seaweed, folder: Path, kind: str) -> list[Ask]:
+    path, expected = _made_big(folder, kind, WARM_UP_MB)
+    asks = [Ask.rows(f"w{n}-{path.name}", models.ROW, expected) for n in range(WARM_UP)]
+    for ask in asks:
+        s3.upload(ask.target, path)
+    return asks
+
+
+def _made_big(folder: Path, kind: str, megabytes: float) -> tuple[Path, object]:
     path = folder / f"big.{kind}"
     if kind == "onnx":
         path.write_bytes(models.big_onnx(megabytes))
@@ -113,10 +126,3 @@ def _made_big(folder: Path, kind: str, megabytes: int) -> tuple[Path, object]:
 
 def _ms(seconds: list[float]) -> float:
     return round(median(seconds) * 1e3, 3)
-
-
-def _phases(answers: list[Answer]) -> dict[str, float]:
-    """The server's own account: the median of each phase."""
-    phases = [answer.phases for answer in answers]
-    names = sorted({name for each in phases for name in each})
-    return {name: round(median(each.get(name, 0.0) for each in phases), 3) for name in names}

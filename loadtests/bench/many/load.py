@@ -36,6 +36,7 @@ class Load:
         self, port: int, asks: Sequence[Ask], *, connections: int, for_ever: bool, tier: str = ""
     ) -> None:
         self._stop = _SPAWN.Event()
+        self._ready = _SPAWN.Event()
         self._go = _SPAWN.Event()
         self._results, results = _SPAWN.Pipe(duplex=False)
         self.process = _SPAWN.Process(
@@ -45,6 +46,7 @@ class Load:
                 "connections": connections,
                 "for_ever": for_ever,
                 "tier": tier,
+                "ready": self._ready,
                 "go": self._go,
                 "stop": self._stop,
                 "results": results,
@@ -53,6 +55,9 @@ class Load:
         )
 
     def go(self) -> None:
+        """Let it begin, once it can."""
+        if not self._ready.wait(_PATIENCE_S):
+            raise TimeoutError("the load did not start")
         self._go.set()
 
     @property
@@ -89,6 +94,7 @@ def _run(
     connections: int,
     for_ever: bool,
     tier: str,
+    ready: Event,
     go: Event,
     stop: Event,
     results: Connection,
@@ -98,6 +104,7 @@ def _run(
     tally = Tally()
     lock = threading.Lock()
     source = itertools.cycle(asks) if for_ever else iter(asks)
+    ready.set()
     go.wait(_PATIENCE_S)
     threads = [
         threading.Thread(

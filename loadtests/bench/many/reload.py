@@ -10,12 +10,15 @@ from typing import Any
 
 from loadtests.bench.many import models
 from loadtests.bench.many.byhand import joblib_answer
-from loadtests.bench.many.client import Ask, Client, WrongAnswer, is_same
+from loadtests.bench.many.client import Answer, Ask, Client, WrongAnswer, is_same, phases_ms
+from loadtests.bench.many.density import warm_up
 from loadtests.bench.many.figures import RELOAD_FOREST, RELOAD_SMALL, Figure
 from loadtests.bench.many.places import s3_server
 from loadtests.bench.many.seaweed import Seaweed
 from loadtests.bench.many.sizes import Sizes
 from loadtests.bench.rows import Row
+
+WARM_UP = 8
 
 
 def reloads(folder: Path, sizes: Sizes) -> Iterator[Row]:
@@ -23,8 +26,10 @@ def reloads(folder: Path, sizes: Sizes) -> Iterator[Row]:
     times = max(2, sizes.reloads // 3)
     with s3_server(folder) as (s3, server), Client(server.port) as client:
         small = models.tiny(1)
+        warm_up(server.port, _put_little(s3, "little-tiny", small))
         yield _row(RELOAD_SMALL, s3, client, folder / "small", model=small, times=sizes.reloads)
         large = models.forest(sizes.forest_mb)
+        warm_up(server.port, _put_little(s3, "little-forest", models.forest(0)))
         yield _row(RELOAD_FOREST, s3, client, folder / "large", model=large, times=times)
 
 
@@ -40,14 +45,24 @@ def _row(
     client.ask(ask).check(ask, tier="store")
     rounds = [_round(client, ask, folder, is_first=turn % 2 == 0) for turn in range(times + 1)][1:]
     return figure.row(
-        [own / other for own, other in rounds],
-        ours_ms=round(median(own for own, _ in rounds) * 1e3, 3),
+        [own.seconds / other for own, other in rounds],
+        ours_ms=round(median(own.seconds for own, _ in rounds) * 1e3, 3),
         theirs_ms=round(median(other for _, other in rounds) * 1e3, 3),
+        phases_ms=phases_ms([own for own, _ in rounds]),
         megabytes=round(len(data) / 1e6, 3),
     )
 
 
-def _round(client: Client, ask: Ask, folder: Path, *, is_first: bool) -> tuple[float, float]:
+def _put_little(s3: Seaweed, name: str, model: Any) -> list[Ask]:
+    asks = [
+        Ask.rows(f"{n}-{name}.joblib", models.ROW, models.answer_of(model)) for n in range(WARM_UP)
+    ]
+    for ask in asks:
+        s3.put(ask.target, models.dumped(model))
+    return asks
+
+
+def _round(client: Client, ask: Ask, folder: Path, *, is_first: bool) -> tuple[Answer, float]:
     client.unload(ask.target)
     own = client.ask(ask) if is_first else None
     began = time.perf_counter()
@@ -57,4 +72,4 @@ def _round(client: Client, ask: Ask, folder: Path, *, is_first: bool) -> tuple[f
         raise WrongAnswer(f"{ask.target} by hand: {found!r}")
     if own is None:
         own = client.ask(ask)
-    return own.check(ask, tier="disk").seconds, other
+    return own.check(ask, tier="disk"), other

@@ -37,6 +37,7 @@ class Rounds:
         self.samples += len(seconds)
         self.beside += sum(tally.answers for tally in tallies)
         self.errors += [error for tally in tallies for error in tally.errors]
+        self.errors += ["nothing ran beside it" for tally in tallies if not tally.answers]
 
     def row(self, figure: Figure, **details: Any) -> Row:
         if self.errors:
@@ -74,7 +75,7 @@ def _ping_round(
     client: Client, warm: Load, loads: Load, sizes: Sizes
 ) -> tuple[list[float], Tally, Tally]:
     warm.go()
-    time.sleep(min(0.5, sizes.probe_s))  # its process has to start
+    time.sleep(min(0.5, sizes.probe_s))  # until it is under way
     loads.go()
     seconds = probe(
         lambda: _pong(client), every_s=EVERY_S, at_least_s=0, until=lambda: loads.is_over
