@@ -1,8 +1,9 @@
-"""``python -m loadtests.bench.many [--only NAME...] [--short]``: this half alone."""
+"""``python -m loadtests.bench.many [--only NAME...] [--short] [--details]``: this half alone."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--only", nargs="*", default=[], metavar="NAME", help=f"of {names}; or rows"
     )
     parser.add_argument("--short", action="store_true", help="smaller sizes and fewer rounds")
+    parser.add_argument("--details", action="store_true", help="both sides' figures as JSON, too")
     options = parser.parse_args(arguments)
     known = {s.name for s in SCENARIOS} | {f.name for s in SCENARIOS for f in s.figures}
     if unknown := set(options.only) - known:
@@ -28,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for row in rows(options):
         failed += "error" in row.details
         sys.stdout.write(line(row) + "\n")
+        if options.details:
+            sys.stdout.write(f"    {json.dumps(row.details)}\n")
         sys.stdout.flush()
     return 1 if failed else 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -54,11 +55,15 @@ def measured(options: Options) -> Iterator[Row]:
 
 def attempted(scenario: Scenario, sizes: Sizes) -> Iterator[Row]:
     """A scenario's rows; those that it owes when it breaks are failed ones, with the error."""
+    began = time.monotonic()
     owed = {figure.name: figure for figure in scenario.figures}
     with tempfile.TemporaryDirectory(prefix="mms-bench-", ignore_cleanup_errors=True) as folder:
         try:
             for row in scenario.measure(Path(folder), sizes):
                 del owed[row.name]
+                row.details["took_s"] = round(
+                    time.monotonic() - began, 1
+                )  # since the scenario began
                 yield row
         except Exception as error:  # noqa: BLE001 - whatever it is, the other scenarios go on
             where = traceback.format_exc(limit=-3)
