@@ -19,6 +19,7 @@ from loadtests.bench.many.sizes import Sizes
 from loadtests.bench.rows import Row
 
 WARM_UP = 8
+PAUSE_S = 0.1  # the worker gives the memory back after the unload is answered
 
 
 def reloads(folder: Path, sizes: Sizes) -> Iterator[Row]:
@@ -64,6 +65,7 @@ def _put_little(s3: Seaweed, name: str, model: Any) -> list[Ask]:
 
 def _round(client: Client, ask: Ask, folder: Path, *, is_first: bool) -> tuple[Answer, float]:
     client.unload(ask.target)
+    time.sleep(PAUSE_S)
     own = client.ask(ask) if is_first else None
     began = time.perf_counter()
     found = joblib_answer(folder)
