@@ -17,10 +17,12 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
+from mms.api.asking import Asking, InvokeLimits, match
 from mms.api.body import ClientGone
 from mms.api.container import ContainerLimits, ContainerRoutes
+from mms.api.direct import Directly
 from mms.api.exchange import CLIENT_CLOSED, Exchange
-from mms.api.invoke import InvokeLimits, Invoker
+from mms.api.invoke import Invoker
 from mms.api.operators import OperatorRoutes
 from mms.api.ports import Backend, NullObserver, Observer, RenderMetrics, SpecFor
 from mms.api.problems import InternalFailure, problem_of
@@ -48,12 +50,14 @@ class Api:
     def __init__(
         self,
         invoker: Invoker,
+        directly: Directly,
         routes: Sequence[BaseRoute],
         *,
         observer: Observer,
         ids: RequestIds,
         clock: Callable[[], float],
     ) -> None:
+        self.directly = directly  # for the server, whose connections take it before they come here
         self._invoker = invoker
         self._router = Router(routes, redirect_slashes=False)
         self._observer = observer
@@ -61,7 +65,7 @@ class Api:
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        found = self._invoker.match(scope["raw_path"])
+        found = match(scope["raw_path"])
         if found is None:
             await self._route(scope, receive, send)
         else:
@@ -137,19 +141,16 @@ def build_app(
 ) -> Api:
     """The application over ``backend``."""
     observer, ids = observer or NullObserver(), RequestIds()
-    invoker = Invoker(
-        backend,
-        InvokeLimits(
-            max_body=options.max_body,
-            request_timeout_s=options.request_timeout_s,
-            default_accept=options.default_accept,
-            echo_attributes=options.echo_attributes,
-        ),
-        spec_for=spec_for,
-        observer=observer,
-        ids=ids,
-        clock=clock,
+    asking = Asking(
+        backend, spec_for, max_body=options.max_body, default_accept=options.default_accept
     )
+    limits = InvokeLimits(
+        max_body=options.max_body,
+        request_timeout_s=options.request_timeout_s,
+        echo_attributes=options.echo_attributes,
+    )
+    invoker = Invoker(backend, asking, limits, observer=observer, ids=ids, clock=clock)
+    directly = Directly(backend, asking, limits, observer=observer, ids=ids, clock=clock)
     container = ContainerRoutes(
         backend,
         ContainerLimits(
@@ -161,6 +162,7 @@ def build_app(
     operators = OperatorRoutes(backend, metrics=metrics, version=options.version, clock=clock)
     return Api(
         invoker,
+        directly,
         [*container.routes(), *operators.routes()],
         observer=observer,
         ids=ids,

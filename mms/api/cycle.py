@@ -11,22 +11,32 @@ from __future__ import annotations
 
 import asyncio
 
-from uvicorn._types import ASGISendEvent, HTTPResponseBodyEvent, HTTPResponseStartEvent
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
+from uvicorn._types import (
+    ASGISendEvent,
+    HTTPResponseBodyEvent,
+    HTTPResponseStartEvent,
+    HTTPScope,
 )
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from mms.api.edge import Edge
+from mms.api.whole import whole_response
 
 
 class Cycle(RequestResponseCycle):
     """Made by the connection for each request."""
 
-    def __init__(self, connection: HttpToolsProtocol, edge: Edge, *, keep_alive: bool) -> None:
+    def __init__(
+        self,
+        connection: HttpToolsProtocol,
+        scope: HTTPScope,
+        edge: Edge,
+        *,
+        keep_alive: bool,
+        expects_100: bool = False,
+    ) -> None:
         super().__init__(
-            scope=connection.scope,
+            scope=scope,
             transport=connection.transport,
             flow=connection.flow,
             logger=connection.logger,
@@ -34,13 +44,19 @@ class Cycle(RequestResponseCycle):
             access_log=connection.access_log,
             default_headers=connection.server_state.default_headers,
             message_event=asyncio.Event(),
-            expect_100_continue=connection.expect_100_continue,
+            expect_100_continue=expects_100,
             keep_alive=keep_alive,
             on_response=connection.on_response_complete,
         )
         self.must_linger = False
         self._edge = edge
         self._start: HTTPResponseStartEvent | None = None
+
+    def client_gone(self) -> None:
+        """Its handler is told, unless it is done, and nothing is written any more."""
+        if not self.response_complete:
+            self.disconnected = True
+            self.message_event.set()
 
     async def send(self, message: ASGISendEvent) -> None:
         start = self._start
@@ -75,14 +91,8 @@ class Cycle(RequestResponseCycle):
         headers = [*self.default_headers, *start.get("headers", ())]
         if not self.keep_alive:
             headers.append((b"connection", b"close"))
-        lines = [STATUS_LINE[start["status"]]]
-        for name, value in headers:
-            lines += (name, b": ", value, b"\r\n")
-        head = b"".join(lines)
-        if head.count(b"\n") != len(headers) + 1 or head.count(b"\r") != len(headers) + 1:
-            raise RuntimeError("a response header holds a line end")
         body = b"" if self.scope["method"] == "HEAD" else message.get("body", b"")
-        self.transport.write(b"".join((head, b"\r\n", body)))
+        self.transport.write(whole_response(start["status"], headers, body))
         self.response_complete = True
         self.message_event.set()
         if not self.keep_alive and not self.must_linger:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
-
+from mms.api.direct import Directly
 from mms.api.ports import NullObserver, Observer, RequestRecord
 from mms.api.problems import problem_of
 from mms.api.request_ids import RequestIds
+from mms.api.whole import whole_response
 from mms.errors import MmsError
 
 
@@ -37,6 +37,7 @@ class Edge:
     limits: ConnectionLimits = field(default_factory=ConnectionLimits)
     observer: Observer = field(default_factory=NullObserver)
     ids: RequestIds = field(default_factory=RequestIds)
+    directly: Directly | None = None  # the short way, where there is one
     is_draining: bool = False  # every answer from now on is its connection's last
 
 
@@ -61,5 +62,4 @@ def refusal(error: MmsError, edge: Edge, *, client: str) -> bytes:
             error=error,
         )
     )
-    lines = [name + b": " + value + b"\r\n" for name, value in head]
-    return b"".join([STATUS_LINE[problem.status], *lines, b"\r\n", body])
+    return whole_response(problem.status, head, body)

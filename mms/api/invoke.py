@@ -2,8 +2,9 @@
 
 This is the path that every paying request takes, so it is plain ASGI without a router: headers are
 scanned once, a permit is taken before the body is read, and a body goes to the engine as it came.
-It never looks into a body. Three doors lead to the same sequence; they differ in how the model is
-named and in what errors look like.
+It never looks into a body. The three doors that lead here differ in how the model is named
+(``mms.api.asking``) and in what errors look like. Most requests to models that are resident take
+the short way instead (``mms.api.direct``).
 """
 
 from __future__ import annotations
@@ -11,43 +12,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from urllib.parse import unquote
+from collections.abc import Callable
 
 from starlette.types import Receive, Scope, Send
 
+from mms.api.asking import ENDPOINT, Asking, InvokeLimits
 from mms.api.body import ClientGone, check_length, read_body
 from mms.api.client_watch import ClientWatch
 from mms.api.exchange import CLIENT_CLOSED, Exchange
-from mms.api.model_name import model_name_in
-from mms.api.ports import Backend, Observer, SpecFor
+from mms.api.ports import Backend, Observer
 from mms.api.problems import InternalFailure, Problem, problem_of
 from mms.api.reply import reply_headers
-from mms.api.request_head import ATTRIBUTES
 from mms.api.request_ids import RequestIds
-from mms.api.runtime import INVOKED_VARIANT, check_endpoint_name, runtime_problem_of
+from mms.api.runtime import INVOKED_VARIANT, runtime_problem_of
 from mms.errors import Draining, MethodNotAllowed, MmsError, RequestTimeout
 from mms.types import Answer, Invocation
 
 ALLOW_POST = (b"allow", b"POST")
-INVOCATIONS = "/invocations"
-NAMED = "/models/{name}/invoke"
-ENDPOINT = "/endpoints/{EndpointName}/invocations"
-
-Call = Callable[[Invocation, float], Awaitable[Answer]]
 
 logger = logging.getLogger("mms.api")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InvokeLimits:
-    """What bounds one invocation."""
-
-    max_body: int = 6_291_456
-    request_timeout_s: float = 55.0
-    default_accept: str = "application/json"
-    echo_attributes: bool = False
 
 
 class Invoker:
@@ -56,31 +39,19 @@ class Invoker:
     def __init__(
         self,
         backend: Backend,
+        asking: Asking,
         limits: InvokeLimits,
         *,
-        spec_for: SpecFor,
         observer: Observer,
         ids: RequestIds,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._backend = backend
         self._limits = limits
-        self._spec_for = spec_for
+        self._asking = asking
         self._observer = observer
         self._ids = ids
         self._clock = clock
-
-    def match(self, raw_path: bytes) -> tuple[str, bytes] | None:
-        """The route and the raw name in it, if the path is one of ours."""
-        if raw_path == b"/invocations":
-            return INVOCATIONS, b""
-        if raw_path.startswith(b"/models/") and raw_path.endswith(b"/invoke"):
-            name = raw_path[8:-7]
-            return (NAMED, name) if name else None
-        if raw_path.startswith(b"/endpoints/") and raw_path.endswith(b"/invocations"):
-            name = raw_path[11:-12]
-            return (ENDPOINT, name) if name and b"/" not in name else None
-        return None
 
     async def serve(
         self, scope: Scope, receive: Receive, send: Send, route: str, name: bytes
@@ -119,42 +90,20 @@ class Invoker:
         head.checked()
         length = head.content_length
         check_length(length, limits.max_body)
-        call = self._call(run, route, name)
+        key = self._asking.key(route, name, head, exchange.record)
         run.is_models_side = True
-        values = head.values
-        spec = self._spec_for(
-            values.get(b"content-type"),
-            values.get(b"accept"),
-            values.get(ATTRIBUTES),
-            limits.default_accept,
-            coding=head.coding(),
-            max_body=limits.max_body,
-        )
+        spec = self._asking.spec(head)
         permit = self._backend.admit(length or 0)
         try:
             run.watch = watch = ClientWatch(exchange.receive, run.remaining_s)
             body = await read_body(exchange.receive, limit=limits.max_body, permit=permit)
             watch.body_read()
             exchange.record.bytes_in = len(body)
-            return await call(Invocation(spec=spec, body=body), run.deadline)
+            invocation = Invocation(spec=spec, body=body)
+            return await self._backend.invoke(key, invocation, deadline=run.deadline)
         finally:
             run.stop()
             permit.release()
-
-    def _call(self, run: _Run, route: str, name: bytes) -> Call:
-        """Find out which model is meant, before anything is spent on it."""
-        backend, record = self._backend, run.exchange.record
-        target = run.exchange.head.target()
-        if route is NAMED:
-            record.model = model = model_name_in(name)
-            return lambda invocation, deadline: backend.invoke_name(
-                model, target, invocation, deadline=deadline
-            )
-        if route is ENDPOINT:
-            check_endpoint_name(unquote(name.decode("ascii"), errors="replace"))
-        key = backend.resolve(target)
-        record.model = target or key
-        return lambda invocation, deadline: backend.invoke(key, invocation, deadline=deadline)
 
     async def _succeed(self, run: _Run, answer: Answer) -> None:
         exchange = run.exchange

@@ -50,6 +50,18 @@ class Permit(Protocol):
         ...
 
 
+OnAnswer = Callable[[Answer | MmsError | None], None]
+"""Told how a submission ended; None: not at all, and it may be tried again by ``invoke``."""
+
+
+class Submission(Protocol):
+    """A request on its way that no task waits for."""
+
+    def drop(self) -> None:
+        """Nobody waits for it any more: ``on_answer`` isn't called; again is harmless."""
+        ...
+
+
 class Backend(Protocol):
     """The engine, as the API sees it. Deadlines are on ``time.monotonic``'s clock."""
 
@@ -81,16 +93,23 @@ class Backend(Protocol):
         """The key of the model ``/invocations`` means; raises ValidationError, ModelNotFound."""
         ...
 
-    async def invoke(self, key: str, invocation: Invocation, /, *, deadline: float) -> Answer:
-        """Answer for a key that ``resolve`` gave. Cancelling it drops the work."""
-        ...
-
-    async def invoke_name(
-        self, name: str, target: TargetModel | None, invocation: Invocation, /, *, deadline: float
-    ) -> Answer:
-        """Answer for the model loaded as ``name``.
+    def resolve_name(self, name: str, target: TargetModel | None, /) -> str:
+        """The key of the model loaded as ``name``.
 
         Raises ValidationError when it was loaded under another target than ``target``.
+        """
+        ...
+
+    async def invoke(self, key: str, invocation: Invocation, /, *, deadline: float) -> Answer:
+        """Answer for a key that was resolved. Cancelling it drops the work."""
+        ...
+
+    def submit(
+        self, key: str, invocation: Invocation, /, *, deadline: float, on_answer: OnAnswer
+    ) -> Submission | None:
+        """The same without a task, if the model is resident; else None: ask ``invoke``.
+
+        Raises Overloaded. ``on_answer`` is called once, later, on the loop.
         """
         ...
 

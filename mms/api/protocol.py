@@ -16,11 +16,15 @@ from typing import Any, Literal
 
 import httptools
 from uvicorn import Config
+from uvicorn._types import HTTPScope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from mms.api.cycle import Cycle
+from mms.api.direct import Direct, Post
 from mms.api.edge import Edge, refusal
+from mms.api.problems import Headers
+from mms.api.whole import whole_response
 from mms.errors import HeadersTooLarge, MmsError, RequestTimeout, ValidationError
 
 Phase = Literal["idle", "head", "busy", "lingering"]
@@ -49,8 +53,9 @@ class Connection(HttpToolsProtocol):
         self._quiet_bytes = 0  # fed since the parser last made progress: trailers, extensions
         self._dropped_bytes = 0
         self._refusal: MmsError | None = None  # the input is broken; nothing more is parsed
-        self._running: Cycle | None = None
+        self._running: Cycle | Direct | None = None
         self._latest: Cycle | None = None
+        self._held: list[bytes] | None = None  # a body that may yet go the short way
 
     # -- input ------------------------------------------------------------------------------------
 
@@ -65,8 +70,12 @@ class Connection(HttpToolsProtocol):
         try:
             self._feed(data)
         except httptools.HttpParserError:
+            self._held = None
             self._refuse(self._fault())
             return
+        if self._held is not None:  # more of it is to come
+            held, self._held = self._held, None
+            self._start(self._new_cycle(), b"".join(held))
         if self._quiet_bytes > self._limits.max_head_bytes:
             self._refuse(self._too_large())
 
@@ -93,7 +102,9 @@ class Connection(HttpToolsProtocol):
         self._is_in_head = self._is_in_message = True
         if self._running is None:
             self._enter("head")
-        super().on_message_begin()
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._is_in_head:  # else a trailer, which nobody asked for
@@ -130,58 +141,132 @@ class Connection(HttpToolsProtocol):
         self._check_head()
         self._is_in_head = False
         self._quiet_bytes = 0
+        if self._running is not None:
+            self._queue_up()
+        elif self._may_go_the_short_way():
+            self._held = []
+        else:
+            self._start(self._new_cycle())
+
+    def _queue_up(self) -> None:
         if len(self.pipeline) >= self._limits.max_pipelined:
             self._refusal = ValidationError("Too many requests were sent without waiting.")
             raise self._refusal
-        http_version = self.parser.get_http_version()
-        self._complete_scope(http_version)
-        cycle = Cycle(
-            self,
-            self.edge,
-            keep_alive=http_version != "1.0" and self.parser.should_keep_alive(),
-        )
-        idle = self._running is None
-        self.cycle = self._latest = cycle
-        if idle:
-            self._start(cycle)
-        else:
+        if isinstance(self._running, Cycle):  # which reads on, to see whether the client goes
             self.flow.pause_reading()
-            self.pipeline.appendleft((cycle, self.app))
+        self.pipeline.appendleft((self._new_cycle(), self.app))
 
-    def _complete_scope(self, http_version: str) -> None:
-        url = httptools.parse_url(self.url)
-        path = url.path.decode("ascii")
-        scope = self.scope
-        scope["http_version"] = http_version
-        scope["method"] = self.parser.get_method().decode("ascii")
-        scope["path"] = urllib.parse.unquote(path) if "%" in path else path
-        scope["raw_path"] = url.path
-        scope["query_string"] = url.query or b""
+    def _may_go_the_short_way(self) -> bool:
+        edge, parser = self.edge, self.parser
+        return (
+            edge.directly is not None
+            and parser.get_method() == b"POST"
+            and parser.get_http_version() == "1.1"
+            and parser.should_keep_alive()
+            and not (self.expect_100_continue or edge.is_draining or self.flow.write_paused)
+        )
 
     def on_body(self, body: bytes) -> None:
         self._quiet_bytes = 0
-        super().on_body(body)
+        if self._held is None:
+            super().on_body(body)
+        else:
+            self._held.append(body)
 
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade():
             return
         self._quiet_bytes = 0
         self._is_in_message = False
-        super().on_message_complete()
+        if self._held is None:
+            super().on_message_complete()
+        else:
+            held, self._held = self._held, None
+            self._take(held[0] if len(held) == 1 else b"".join(held))
 
-    # -- answers ----------------------------------------------------------------------------------
+    # -- the short way ----------------------------------------------------------------------------
 
-    def _start(self, cycle: Cycle) -> None:
+    def _take(self, body: bytes) -> None:
+        """A request that came as a whole, and that nothing speaks against so far."""
+        directly = self.edge.directly
+        assert directly is not None
+        client = self.client[0] if self.client else ""
+        direct = directly.take(self, Post(self.url, self.headers, body, client))
+        if direct is None:
+            self._start(self._new_cycle(), body, is_whole=True)
+        else:
+            self._running = direct
+            self._enter("busy")
+
+    def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """Write the whole answer to the request that runs; the next one may follow."""
+        is_last = self.edge.is_draining
+        headers += self.server_state.default_headers
+        if is_last:
+            headers.append((b"connection", b"close"))
+        self.transport.write(whole_response(status, headers, body))
+        if is_last:
+            self.transport.close()
+        self.on_response_complete()
+
+    def go_the_long_way(self, post: Post, /) -> None:
+        """Answer the request that runs by a task after all."""
+        scope = self._scope(b"POST", post.url, post.headers, "1.1")
+        cycle = Cycle(self, scope, self.edge, keep_alive=True)
+        self._start(cycle, post.body, is_whole=True)
+
+    def abort(self) -> None:
+        self.transport.abort()
+
+    # -- the long way: a task -----------------------------------------------------------------
+
+    def _new_cycle(self) -> Cycle:
+        """For the request whose head has just been read."""
+        version = self.parser.get_http_version()
+        scope = self._scope(self.parser.get_method(), self.url, self.headers, version)
+        keep_alive = version != "1.0" and self.parser.should_keep_alive()
+        self.cycle = self._latest = cycle = Cycle(
+            self, scope, self.edge, keep_alive=keep_alive, expects_100=self.expect_100_continue
+        )
+        return cycle
+
+    def _scope(self, method: bytes, url: bytes, headers: Headers, http_version: str) -> HTTPScope:
+        parsed = httptools.parse_url(url)
+        path = parsed.path.decode("ascii")
+        return {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": http_version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme or "http",
+            "method": method.decode("ascii"),
+            "root_path": self.root_path,
+            "path": urllib.parse.unquote(path) if "%" in path else path,
+            "raw_path": parsed.path,
+            "query_string": parsed.query or b"",
+            "headers": headers,
+            "state": self.app_state.copy(),
+        }
+
+    def _start(self, cycle: Cycle, body: bytes = b"", *, is_whole: bool = False) -> None:
+        """Run it, with what has come of its body so far."""
+        if body or is_whole:
+            cycle.body += body
+            cycle.more_body = not is_whole
+            cycle.message_event.set()
         self._running = cycle
         self._enter("busy")
         self._start_asgi_task(cycle, self.app)
+
+    # -- answers ----------------------------------------------------------------------------------
 
     def on_response_complete(self) -> None:
         cycle, self._running = self._running, None
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        if cycle is not None and cycle.must_linger:
+        if isinstance(cycle, Cycle) and cycle.must_linger:
             self._linger()
             return
         self.flow.resume_reading()
@@ -201,8 +286,7 @@ class Connection(HttpToolsProtocol):
                 if broken.response_started:
                     self.transport.close()
                     return
-                broken.disconnected = True  # its handler is told that the client has gone
-                broken.message_event.set()
+                broken.client_gone()
                 self._running = None
             elif self.pipeline and self.pipeline[0][0] is broken:
                 self.pipeline.popleft()
@@ -233,10 +317,10 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         waiting = [cycle for cycle, _ in self.pipeline]
         self.pipeline.clear()
-        for cycle in (self._running, *waiting):
-            if cycle is not None and not cycle.response_complete:
-                cycle.disconnected = True
-                cycle.message_event.set()
+        running, self._running = self._running, None
+        for request in (running, *waiting):
+            if isinstance(request, (Cycle, Direct)):
+                request.client_gone()
         super().connection_lost(exc)
 
     def shutdown(self) -> None:

@@ -56,10 +56,15 @@ class RequestHead:
             return int(value)
         return None if b"transfer-encoding" in self.values else 0
 
+    @property
+    def is_plain(self) -> bool:
+        """Nothing about it has to be looked at twice."""
+        return not (self.repeated or self.oversized or b"transfer-encoding" in self.values)
+
     def checked(self) -> None:
         """Raise for what can't be answered whatever the model says."""
         values = self.values
-        if not (self.repeated or self.oversized or b"transfer-encoding" in values):
+        if self.is_plain:
             return
         if self.repeated:
             raise ValidationError(f"The header {self.repeated.decode()} was sent more than once.")

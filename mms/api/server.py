@@ -21,8 +21,8 @@ from functools import partial
 from typing import Any, Protocol, cast
 
 import uvicorn
-from starlette.types import ASGIApp
 
+from mms.api.build import Api
 from mms.api.edge import ConnectionLimits, Edge
 from mms.api.ports import NullObserver, Observer
 from mms.api.protocol import Connection
@@ -90,13 +90,17 @@ class Server(uvicorn.Server):
 
     def __init__(
         self,
-        app: ASGIApp,
+        app: Api,
         options: ServerOptions,
         *,
         drainable: Drainable,
         observer: Observer | None = None,
     ) -> None:
-        self.edge = Edge(limits=options.connection, observer=observer or NullObserver())
+        self.edge = Edge(
+            limits=options.connection,
+            observer=observer or NullObserver(),
+            directly=app.directly,
+        )
         super().__init__(_config(app, self.edge))
         self._options = options
         self._drainable = drainable
@@ -163,13 +167,18 @@ class Server(uvicorn.Server):
             sock.close()
         for connection in list(self.server_state.connections):
             connection.shutdown()
-        await self._until(last_words, lambda: not self.server_state.tasks)
+        directly = self.edge.directly.running if self.edge.directly else set()
+        await self._until(last_words, lambda: not (self.server_state.tasks or directly))
         # 3. What isn't done is told so, and nobody keeps us.
         unfinished = list(self.server_state.tasks)
         for task in unfinished:
             task.cancel()
-        if unfinished:
-            logger.warning("drain timeout", extra={"unfinished": len(unfinished)})
+        cut_off = list(directly)
+        for request in cut_off:
+            request.cut_off()
+        if unfinished or cut_off:
+            count = len(unfinished) + len(cut_off)
+            logger.warning("drain timeout", extra={"unfinished": count})
         await self._until(deadline, lambda: not self.server_state.connections)
         for connection in list(self.server_state.connections):
             connection.transport.abort()
@@ -195,7 +204,7 @@ class Server(uvicorn.Server):
                 connection.sweep(now)
 
 
-def _config(app: ASGIApp, edge: Edge) -> uvicorn.Config:
+def _config(app: Api, edge: Edge) -> uvicorn.Config:
     """Everything that uvicorn would else take from the environment or decide itself."""
     connection = cast("Any", partial(Connection, edge=edge))
     return uvicorn.Config(
@@ -220,7 +229,7 @@ def _shown(host: str, port: int) -> str:
 
 
 async def serve(
-    app: ASGIApp,
+    app: Api,
     options: ServerOptions,
     *,
     sock: socket.socket,

@@ -18,6 +18,7 @@ from mms.engine.admission import Permit
 from mms.engine.engine import Engine
 from mms.engine.registry import ModelState
 from mms.engine.source import FolderSource
+from mms.engine.submission import OnAnswer, Submission
 from mms.errors import MmsError, ModelAlreadyLoaded, ModelNotFound, ValidationError
 from mms.target import parse_target
 from mms.types import Answer, Invocation, ModelListing, TargetModel
@@ -39,6 +40,12 @@ class Lifecycle:
 
     async def invoke(self, key: str, invocation: Invocation, *, deadline: float) -> Answer:
         return await self._engine.invoke(key, invocation, deadline=deadline)
+
+    def submit(
+        self, key: str, invocation: Invocation, *, deadline: float, on_answer: OnAnswer
+    ) -> Submission | None:
+        """The same for a model that is resident, without a task. Raises Overloaded."""
+        return self._engine.submit(key, invocation, deadline=deadline, on_answer=on_answer)
 
     @property
     def inflight(self) -> int:
@@ -81,13 +88,11 @@ class PrefixBackend(Lifecycle):
             )
         return target
 
-    async def invoke_name(
-        self, name: str, target: TargetModel | None, invocation: Invocation, *, deadline: float
-    ) -> Answer:
+    def resolve_name(self, name: str, target: TargetModel | None) -> str:
         key = parse_target(name)
         if target is not None and target != key:
             raise _other_target()
-        return await self.invoke(key, invocation, deadline=deadline)
+        return key
 
     async def load(self, name: str, url: str | None, target: TargetModel | None) -> None:
         """Load a target ahead of its first request; ``url`` is the prefix's business here."""
@@ -150,13 +155,11 @@ class PlatformBackend(Lifecycle):
                 return name
         raise ModelNotFound(f"{target} is not loaded")
 
-    async def invoke_name(
-        self, name: str, target: TargetModel | None, invocation: Invocation, *, deadline: float
-    ) -> Answer:
+    def resolve_name(self, name: str, target: TargetModel | None) -> str:
         registration = self._registration(name)
         if target is not None and registration.target not in {None, target}:
             raise _other_target()
-        return await self.invoke(name, invocation, deadline=deadline)
+        return name
 
     async def load(self, name: str, url: str | None, target: TargetModel | None) -> None:
         if url is None or not await asyncio.to_thread(Path(url).is_dir):
@@ -243,11 +246,9 @@ class SingleBackend(Lifecycle):
             )
         return SINGLE
 
-    async def invoke_name(
-        self, name: str, target: TargetModel | None, invocation: Invocation, *, deadline: float
-    ) -> Answer:
+    def resolve_name(self, name: str, target: TargetModel | None) -> str:
         self.model(name)
-        return await self.invoke(self.resolve(target), invocation, deadline=deadline)
+        return self.resolve(target)
 
     async def load(self, name: str, url: str | None, target: TargetModel | None) -> None:
         del name, url, target

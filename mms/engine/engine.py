@@ -11,15 +11,17 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 
 from mms.engine.admission import Admission
 from mms.engine.copy import Copy, Entry
 from mms.engine.departure import Departures
 from mms.engine.failures import FailureBook
 from mms.engine.flight import FlightLimits, Flights, Workers
-from mms.engine.lane import Lane, LaneLimits, Pending, WorkerGone
+from mms.engine.lane import Lane, LaneLimits, Outcome, Pending, WorkerGone
 from mms.engine.ports import Source
 from mms.engine.registry import ModelRegistry, ModelState
+from mms.engine.submission import OnAnswer, Submission, warm_answer
 from mms.errors import Draining, ModelNotFound, ModelNotReady, ServiceUnavailable
 from mms.fleet.payloads import Reply
 from mms.fleet.worker import Worker
@@ -113,10 +115,40 @@ class Engine:
         copy = entry.copy
         if copy is None:
             raise WorkerGone
-        pending = copy.lane.submit(invocation.spec, invocation.body, deadline)
+        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        pending = copy.lane.submit(
+            invocation.spec, invocation.body, deadline, partial(_resolve, reply)
+        )
         self._busy.add(copy.lane)
-        reply = await pending.future
-        return _answer(entry, pending, reply, was_resident=was_resident)
+        try:
+            answer = warm_answer(entry, pending, await reply)
+        finally:
+            pending.drop()
+        if not was_resident:
+            answer.tier = entry.tier
+            answer.fetch_s = entry.fetch_s
+            answer.load_s = entry.load_s
+        return answer
+
+    def submit(
+        self, key: str, invocation: Invocation, *, deadline: float, on_answer: OnAnswer
+    ) -> Submission | None:
+        """The same for a resident model, without a task; None: it isn't one, ask ``invoke``.
+
+        Raises Overloaded. ``on_answer`` is never called before this returns, nor after a ``drop``.
+        """
+        entry = self.registry.find(key)
+        if entry is None or entry.state is not ModelState.READY or entry.copy is None:
+            return None
+        lane = entry.copy.lane
+        submission = Submission(entry, on_answer, self._release)
+        submission.pending = lane.submit(
+            invocation.spec, invocation.body, deadline, submission.settled
+        )
+        self.registry.acquire(key)
+        self._metrics.cache_request("memory")
+        self._busy.add(lane)
+        return submission
 
     async def _wait(self, entry: Entry, patience_s: float) -> None:
         """For the entry's flight; raises its error, or ModelNotReady when patience ends first."""
@@ -224,16 +256,10 @@ class Engine:
         )
 
 
-def _answer(entry: Entry, pending: Pending, reply: Reply, *, was_resident: bool) -> Answer:
-    answer = Answer(
-        body=reply.body,
-        content_type=reply.content_type,
-        version=entry.artifact.version if entry.artifact else "",
-        queue_s=pending.sent - pending.enqueued,
-        predict_s=pending.predict_s,
-    )
-    if not was_resident:
-        answer.tier = entry.tier
-        answer.fetch_s = entry.fetch_s
-        answer.load_s = entry.load_s
-    return answer
+def _resolve(reply: asyncio.Future[Reply], _pending: Pending, outcome: Outcome) -> None:
+    if reply.done():  # the task that waited for it was cancelled
+        return
+    if isinstance(outcome, Reply):
+        reply.set_result(outcome)
+    else:
+        reply.set_exception(outcome)

@@ -33,6 +33,9 @@ class WorkerGone(Exception):
     """The worker died before it had STARTED this request, which may run once elsewhere."""
 
 
+Outcome = Reply | Exception  # of mms.errors, or WorkerGone
+
+
 class Carrier(Protocol):
     """The worker, as a lane sees it."""
 
@@ -54,17 +57,43 @@ class LaneLimits:
     request_timeout_s: float
 
 
-@dataclass(slots=True, eq=False)
 class Pending:
-    """One request in a lane."""
+    """One request in a lane, until it is settled or dropped.
 
-    spec: bytes
-    body: bytes
-    deadline: float
-    enqueued: float
-    future: asyncio.Future[Reply]
-    sent: float = 0.0
-    predict_s: float = 0.0
+    ``on_settled`` is called once, on the loop, with what became of it: a reply or an error. It must
+    not raise: others of its batch are still to be told.
+    """
+
+    __slots__ = ("_on_settled", "body", "deadline", "enqueued", "predict_s", "sent", "spec")
+
+    def __init__(
+        self,
+        spec: bytes,
+        body: bytes,
+        deadline: float,
+        on_settled: Callable[[Pending, Outcome], None],
+    ) -> None:
+        self.spec = spec
+        self.body = body
+        self.deadline = deadline
+        self.enqueued = time.monotonic()
+        self.sent = 0.0
+        self.predict_s = 0.0
+        self._on_settled: Callable[[Pending, Outcome], None] | None = on_settled
+
+    @property
+    def is_over(self) -> bool:
+        return self._on_settled is None
+
+    def settle(self, outcome: Outcome) -> None:
+        """Tell who asked, unless that was done, or nobody wants to know any more."""
+        on_settled, self._on_settled = self._on_settled, None
+        if on_settled is not None:
+            on_settled(self, outcome)
+
+    def drop(self) -> None:
+        """Nobody waits for it any more: it is taken from the queue before the worker sees it."""
+        self._on_settled = None
 
 
 class Lane:
@@ -107,15 +136,20 @@ class Lane:
     def is_idle(self) -> bool:
         return not self._queue and not self._flying
 
-    def submit(self, spec: bytes, body: bytes, deadline: float) -> Pending:
-        """Queue a request; its future gets the worker's reply, or an error. Raises Overloaded."""
+    def submit(
+        self,
+        spec: bytes,
+        body: bytes,
+        deadline: float,
+        on_settled: Callable[[Pending, Outcome], None],
+    ) -> Pending:
+        """Queue a request; never settles it before it returns. Raises Overloaded."""
         if len(self._queue) >= self._limits.max_queue:
             raise Overloaded(
                 f"{len(self._queue)} requests wait for this model already (MMS_MAX_QUEUE)",
                 retry_after_s=max(1.0, self._ewma_s or 0.0),
             )
-        future: asyncio.Future[Reply] = self._loop.create_future()
-        pending = Pending(spec, body, deadline, time.monotonic(), future)
+        pending = Pending(spec, body, deadline, on_settled)
         self._queue.append(pending)
         if not self._pump_due:
             self._start_hold_if_asked()
@@ -127,20 +161,15 @@ class Lane:
     def expire(self, now: float) -> None:
         """Fail what has passed its deadline, queued or in flight."""
         for pending in [*self._queue, *(p for batch in self._flying.values() for p in batch)]:
-            if pending.deadline <= now and not pending.future.done():
-                where = "in the model" if pending.sent else "in its queue"
-                pending.future.set_exception(
-                    ModelTimeout(f"not answered within MMS_REQUEST_TIMEOUT: it was {where}")
-                )
-        if any(pending.future.done() for pending in self._queue):  # or its client has gone
-            self._queue = deque(p for p in self._queue if not p.future.done())
+            if pending.deadline <= now and not pending.is_over:
+                pending.settle(_too_late("in the model" if pending.sent else "in its queue"))
+        if any(pending.is_over for pending in self._queue):  # or its client has gone
+            self._queue = deque(p for p in self._queue if not p.is_over)
 
     def abandon(self) -> None:
         """The worker is gone: what is queued may run elsewhere."""
         while self._queue:
-            pending = self._queue.popleft()
-            if not pending.future.done():
-                pending.future.set_exception(WorkerGone)
+            self._queue.popleft().settle(WorkerGone())
         self._end_hold()
 
     # -- the batch rule -------------------------------------------------------------------------
@@ -180,13 +209,11 @@ class Lane:
             if batch and size > MAX_BATCH_BYTES:
                 break
             self._queue.popleft()
-            if not pending.future.done() and pending.deadline > now:
+            if pending.deadline <= now:
+                pending.settle(_too_late("in its queue"))
+            elif not pending.is_over:
                 pending.sent = now
                 batch.append(pending)
-            elif not pending.future.done():
-                pending.future.set_exception(
-                    ModelTimeout("not answered within MMS_REQUEST_TIMEOUT: it was in its queue")
-                )
         return batch
 
     def _send(self, batch: list[Pending]) -> None:
@@ -258,20 +285,20 @@ def _size(batch: list[Pending]) -> int:
 
 def _answer(batch: list[Pending], outcome: BatchDone) -> None:
     for pending, reply in zip(batch, outcome.replies, strict=True):
-        if pending.future.done():
-            continue
         pending.predict_s = outcome.predict_s
         if reply.code:
-            message = reply.body.decode(errors="replace")
-            pending.future.set_exception(from_code(reply.code, message))
+            pending.settle(from_code(reply.code, reply.body.decode(errors="replace")))
         else:
-            pending.future.set_result(reply)
+            pending.settle(reply)
 
 
 def _lose(batch: list[Pending], outcome: BatchLost) -> None:
     for pending in batch:
-        if not pending.future.done():
-            pending.future.set_exception(_loss(outcome))
+        pending.settle(_loss(outcome))  # each has its own
+
+
+def _too_late(where: str) -> ModelTimeout:
+    return ModelTimeout(f"not answered within MMS_REQUEST_TIMEOUT: it was {where}")
 
 
 def _loss(outcome: BatchLost) -> Exception:

@@ -22,7 +22,7 @@ from mms.worker.codecs import may_hold
 from mms.worker.outbox import Outbox
 
 INLINE_SLOT: Final = 0  # on the status page: the thread that reads the socket
-INLINE_S: Final = 0.0005  # a model that answers faster is quick
+INLINE_S: Final = 0.002  # a model that answers faster is quick
 INLINE_BYTES: Final = 64 * 1024  # bigger batches are never quick, unpacked
 _WEIGHT: Final = 0.2  # of the newest measurement in the average
 

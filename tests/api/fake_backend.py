@@ -7,9 +7,11 @@ event. What was started, cancelled, admitted and released is counted.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
-from mms.api.ports import Mode, Permit
+from mms.api.ports import Mode, OnAnswer, Permit
 from mms.errors import (
     MmsError,
     ModelAlreadyLoaded,
@@ -67,8 +69,29 @@ class FakePermit:
             self._backend.inflight_bytes -= self._nbytes
 
 
+class FakeSubmission:
+    def __init__(self, answer: Coroutine[Any, Any, Answer], on_answer: OnAnswer) -> None:
+        self._on_answer = on_answer
+        self._task = asyncio.create_task(answer)
+        self._task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[Answer]) -> None:
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is None:
+            self._on_answer(task.result())
+        else:
+            self._on_answer(error if isinstance(error, MmsError) else None)
+
+    def drop(self) -> None:
+        self._task.cancel()
+
+
 @dataclass(kw_only=True)
 class FakeBackend:
+    is_resident: ClassVar[bool] = False  # whether requests may go the short way
+
     mode: Mode = "self"
     is_live: bool = True
     is_ready: bool = True
@@ -122,14 +145,19 @@ class FakeBackend:
             body=invocation.body, content_type=b"application/json", version="abc123"
         )
 
-    async def invoke_name(
-        self, name: str, target: TargetModel | None, invocation: Invocation, /, *, deadline: float
-    ) -> Answer:
+    def resolve_name(self, name: str, target: TargetModel | None, /) -> str:
         if self.mode == "multi":
             loaded_under = self._entry(name)[1]
             if None not in {target, loaded_under} and target != loaded_under:
                 raise ValidationError("The target model header is not that of the load.")
-        return await self.invoke(name, invocation, deadline=deadline)
+        return name
+
+    def submit(
+        self, key: str, invocation: Invocation, /, *, deadline: float, on_answer: OnAnswer
+    ) -> FakeSubmission | None:
+        if not self.is_resident:
+            return None
+        return FakeSubmission(self.invoke(key, invocation, deadline=deadline), on_answer)
 
     async def load(self, name: str, url: str | None, target: TargetModel | None, /) -> None:
         if self.mode == "single":

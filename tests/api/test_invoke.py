@@ -11,6 +11,8 @@ from tests.api.fake_backend import FakeBackend
 from tests.api.raw_client import request_bytes
 from tests.api.world import OPTIONS, TARGET, World, running, until
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 SMALL = replace(OPTIONS, max_body=1000)
 
 

@@ -15,6 +15,8 @@ from tests.api.fake_backend import FakeBackend
 from tests.api.raw_client import RawClient, request_bytes
 from tests.api.world import OPTIONS, TARGET, World, running, until
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 HEAD = b"POST /invocations HTTP/1.1\r\nX-Amzn-SageMaker-Target-Model: m\r\n"
 LIMITS = ConnectionLimits()
 

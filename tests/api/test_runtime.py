@@ -15,6 +15,8 @@ from mms import errors
 from tests.api.fake_backend import FakeBackend
 from tests.api.world import TARGET, World, running
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 
 class Caller:
     """An unchanged boto3 client; its calls run in a thread."""

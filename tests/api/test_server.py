@@ -12,7 +12,9 @@ import pytest
 from mms.api.server import BindError, ServerOptions, bind, serve, url_of
 from tests.api.fake_backend import FakeBackend
 from tests.api.raw_client import HANG_S, RawClient, request_bytes
-from tests.api.world import TARGET, running, until
+from tests.api.world import TARGET, app_of, running, until
+
+pytestmark = pytest.mark.usefixtures("both_ways")
 
 
 class Program:
@@ -175,10 +177,13 @@ async def test_what_the_lifespan_raises_comes_out_as_it_is() -> None:
     async def raising() -> None:
         raise LookupError("no prefix")
 
-    async def app(_scope: object, _receive: object, _send: object) -> None:
-        pass
-
     sock = bind("127.0.0.1", 0)
     with pytest.raises(LookupError, match="no prefix"):
-        await serve(app, ServerOptions(), sock=sock, drainable=FakeBackend(), lifespan=broken())
+        await serve(
+            app_of(FakeBackend()),
+            ServerOptions(),
+            sock=sock,
+            drainable=FakeBackend(),
+            lifespan=broken(),
+        )
     assert sock.fileno() == -1

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from mms.api.build import ApiOptions, build_app
+from mms.api.build import Api, ApiOptions, build_app
 from mms.api.edge import ConnectionLimits
 from mms.api.ports import RequestRecord
 from mms.api.server import Server, ServerOptions, bind
@@ -59,6 +59,18 @@ class World:
         return await self.ask("POST", "/invocations", body, {TARGET: target})
 
 
+def app_of(
+    backend: FakeBackend, options: ApiOptions = OPTIONS, observer: Records | None = None
+) -> Api:
+    return build_app(
+        backend,
+        options,
+        spec_for=stub_spec_for,
+        metrics=lambda: (b"mms_up 1\n", "text/plain; version=0.0.4"),
+        observer=observer,
+    )
+
+
 @asynccontextmanager
 async def running(
     backend: FakeBackend,
@@ -67,13 +79,7 @@ async def running(
     server_options: ServerOptions | None = None,
 ) -> AsyncIterator[World]:
     records = Records()
-    app = build_app(
-        backend,
-        options,
-        spec_for=stub_spec_for,
-        metrics=lambda: (b"mms_up 1\n", "text/plain; version=0.0.4"),
-        observer=records,
-    )
+    app = app_of(backend, options, records)
     chosen = server_options or ServerOptions(
         drain_delay_s=0, drain_timeout_s=2, connection=limits or ConnectionLimits()
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
 
 import pytest
 
-from mms.engine.lane import Lane, LaneLimits, WorkerGone
+from mms.engine.lane import Lane, LaneLimits, Outcome, Pending, WorkerGone
 from mms.errors import ModelError, ModelTimeout, Overloaded, ValidationError
 from mms.fleet.outcome import BatchDone, BatchLost, BatchOutcome
 from mms.fleet.payloads import Reply
@@ -71,8 +72,31 @@ async def turn() -> None:
         await asyncio.sleep(0)
 
 
-def put(lane: Lane, *bodies: bytes) -> list[asyncio.Future[Reply]]:
-    return [lane.submit(b"", body, FAR).future for body in bodies]
+class Asked:
+    """A request in a lane; awaiting it gives its reply or raises its error."""
+
+    def __init__(self, lane: Lane, body: bytes, deadline: float = FAR) -> None:
+        self.future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._pending = lane.submit(b"", body, deadline, self._settled)
+
+    def _settled(self, _pending: Pending, outcome: Outcome) -> None:
+        if isinstance(outcome, Reply):
+            self.future.set_result(outcome)
+        else:
+            self.future.set_exception(outcome)
+
+    def cancel(self) -> None:
+        self._pending.drop()
+
+    def done(self) -> bool:
+        return self.future.done()
+
+    def __await__(self) -> Generator[Any, None, Reply]:
+        return self.future.__await__()
+
+
+def put(lane: Lane, *bodies: bytes) -> list[Asked]:
+    return [Asked(lane, body) for body in bodies]
 
 
 async def test_an_idle_model_never_waits(carrier: SlowCarrier) -> None:
@@ -185,8 +209,8 @@ async def test_a_passed_deadline_is_dropped_in_the_queue_and_failed_in_flight(
     """504 at the deadline, wherever the request is; a late answer goes nowhere."""
     lane = lane_of(carrier)
     now = time.monotonic()
-    late = lane.submit(b"", b"late", now - 1).future
-    flying = lane.submit(b"", b"flying", now + 60).future
+    late = Asked(lane, b"late", now - 1)
+    flying = Asked(lane, b"flying", now + 60)
     await turn()
     with pytest.raises(ModelTimeout, match="queue"):
         await late
@@ -281,9 +305,9 @@ async def test_refusals_do_not_shorten_the_hang_limit(carrier: SlowCarrier) -> N
         futures = put(lane, b"a")
         await turn()
         carrier.answer(0.0 if code else 2.0, code=code)
-        await asyncio.wait(futures)
-        for future in futures:
-            future.exception()
+        await asyncio.wait([asked.future for asked in futures])
+        for asked in futures:
+            asked.future.exception()
     put(lane, b"a")
     await turn()
     assert carrier.hang_limits[1:] == [20.0, 20.0, 20.0]

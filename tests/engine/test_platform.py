@@ -25,7 +25,9 @@ def folder_of(tmp_path: Path, name: str, what: str) -> str:
 
 async def ask(platform: PlatformBackend, spec: str) -> bytes:
     invocation = Invocation(spec=spec.encode(), body=b"")
-    answer = await platform.invoke_name("m", None, invocation, deadline=time.monotonic() + 20)
+    answer = await platform.invoke(
+        platform.resolve_name("m", None), invocation, deadline=time.monotonic() + 20
+    )
     return answer.body
 
 
