@@ -39,6 +39,8 @@ Outcome = Reply | Exception  # of mms.errors, or WorkerGone
 class Carrier(Protocol):
     """The worker, as a lane sees it."""
 
+    def at_end_of_turn(self, call: Callable[[], None], /) -> None: ...
+
     def submit(
         self,
         model_id: int,
@@ -153,9 +155,8 @@ class Lane:
         self._queue.append(pending)
         if not self._pump_due:
             self._start_hold_if_asked()
-            # Next turn of the loop, so that all requests read in this one leave together.
-            self._pump_due = True
-            self._loop.call_soon(self._pump)
+            self._pump_due = True  # so that all requests read in this turn leave together
+            self._carrier.at_end_of_turn(self._pump)
         return pending
 
     def expire(self, now: float) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, cast
 
 from mms.fleet import wire
+from mms.fleet.turn import Turn
 
 _FRAMES_A_TURN: Final = 2  # then the loop gets to see to others
 
@@ -32,6 +33,7 @@ class Channel(asyncio.Protocol):
         self._transport: asyncio.WriteTransport | None = None
         self._small: list[bytes] = []
         self._big: deque[Iterator[bytes]] = deque()
+        self.turn = Turn()
         self._scheduled = self._paused = self._is_shut = self._is_connected = False
 
     async def connect(self, sock: socket.socket) -> None:
@@ -62,7 +64,7 @@ class Channel(asyncio.Protocol):
     def _schedule(self) -> None:
         if not self._scheduled:
             self._scheduled = True
-            self._loop.call_soon(self._flush)
+            self.turn.at_end(self._flush)
 
     def _flush(self) -> None:
         self._scheduled = False
@@ -82,8 +84,9 @@ class Channel(asyncio.Protocol):
             if frame is not None:
                 transport.write(frame)
                 self._big.append(message)
-        if self._big and not self._paused:
-            self._schedule()
+        if self._big and not self._paused and not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._flush)  # in another turn
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.WriteTransport", transport)

@@ -122,6 +122,10 @@ class Worker:
             return
         await self._forget(model_id)
 
+    def at_end_of_turn(self, call: Callable[[], None]) -> None:
+        """Call it before what this turn of the loop has for the worker leaves."""
+        self._channel.turn.at_end(call)
+
     def submit(
         self,
         model_id: int,

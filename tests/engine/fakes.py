@@ -91,6 +91,9 @@ class FakeWorker:
         await self.unloads.through()
         self.held.discard(model_id)
 
+    def at_end_of_turn(self, call: Callable[[], None]) -> None:
+        asyncio.get_running_loop().call_soon(call)
+
     def submit(
         self,
         model_id: int,

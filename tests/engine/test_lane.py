@@ -24,6 +24,9 @@ class SlowCarrier:
         self.batches: list[tuple[list[bytes], Callable[[BatchOutcome], None]]] = []
         self.hang_limits: list[float] = []
 
+    def at_end_of_turn(self, call: Callable[[], None], /) -> None:
+        asyncio.get_running_loop().call_soon(call)
+
     def submit(
         self,
         model_id: int,
