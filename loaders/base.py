@@ -159,7 +159,8 @@ class Outputs:
 class Model(Protocol):
     """A loaded model. Used by one thread at a time.
 
-    One that takes sparse matrices has an attribute ``takes_sparse`` that is true.
+    One that takes sparse matrices has an attribute ``takes_sparse`` that is true. One that has a
+    method ``stack`` can prepare the rows of several requests at once (``loaders.rows.stacked``).
     """
 
     format: str

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +33,7 @@ from loaders.onnx.probe import is_row_wise, shares_rows
 from loaders.onnx.session import open_session
 from loaders.rows.cells import shown
 from loaders.rows.feeds import Feeds
+from loaders.rows.stacked import stack_tensors
 
 _FIELD_TAGS: Final = frozenset(b"\x08\x12\x1a\x22\x28\x32\x3a\x42")  # ModelProto's fields 1 to 8
 _RATIO: Final = 50
@@ -117,6 +119,9 @@ class OnnxModel:
         if self.batchable:  # else it may be what the model wants
             _check_rows({spec.name: batch.arrays[spec.name] for spec in self._feeds.specs})
         return batch
+
+    def stack(self, requests: Sequence[list[Any]]) -> Batch | None:
+        return stack_tensors(requests, self._feeds.specs)
 
     def run(self, method: str, batch: Batch) -> Outputs:
         del method  # there is one

@@ -74,7 +74,7 @@ def fit_rows(payload: Payload, columns: Columns) -> Batch:
         return _fit_csv(payload, columns)
     rows = _flat_rows(payload.rows, columns) if payload.flat else payload.rows
     demand_rows(rows)
-    return _fit_cells(_cells(rows, columns), columns)
+    return _fit_cells(cells_of(rows, columns), columns)
 
 
 def _flat_rows(rows: list[Any], columns: Columns) -> list[Any]:
@@ -91,7 +91,7 @@ def _flat_rows(rows: list[Any], columns: Columns) -> list[Any]:
     return [cells]
 
 
-def _cells(rows: Sequence[Any], columns: Columns) -> Sequence[Sequence[Any]]:
+def cells_of(rows: Sequence[Any], columns: Columns) -> Sequence[Sequence[Any]]:
     """Every row as a sequence of cells in the model's order, all of one length."""
     if columns.names is not None and isinstance(rows[0], dict):
         return [_by_name(row, r, columns.names) for r, row in enumerate(rows)]
@@ -168,7 +168,7 @@ def table(fitted: list[Array], columns: Columns) -> Batch:
 
 def _fit_csv(payload: Payload, columns: Columns) -> Batch:
     header, rows = parted(payload, lambda row: _is_header(row, columns))
-    cells = _cells(rows, columns)
+    cells = cells_of(rows, columns)
     order: Sequence[int] = range(len(cells[0]))
     if header is not None and columns.names is not None:
         order = _header_order(header, columns.names)
@@ -227,7 +227,7 @@ def _fit_tensors(tensors: dict[str, Any], columns: Columns) -> Batch:
         raise InputError("there are no rows")
     if not isinstance(value[0], (list, dict)):
         value = _flat_rows(value, columns)
-    return _fit_cells(_cells(value, columns), columns)
+    return _fit_cells(cells_of(value, columns), columns)
 
 
 def _transposed(values: list[Any], columns: Columns) -> list[tuple[Any, ...]]:

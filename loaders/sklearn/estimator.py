@@ -6,7 +6,7 @@ Never unpickles (``loaders.sklearn.joblib`` does) and never trains.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from loaders.faults import first_line
 from loaders.rows.cells import shown
 from loaders.rows.columns import Columns, fit_rows
 from loaders.rows.singles import fit_singles
+from loaders.rows.stacked import stack_rows
 from loaders.sklearn.answers import outputs_of
 from loaders.sklearn.faults import OtherVersion, as_input_error
 from loaders.sklearn.parts import bound_threads, is_row_wise, parts
@@ -65,6 +66,9 @@ class EstimatorModel:
         if self._kind == "table":
             return fit_rows(payload, self._columns)
         return fit_singles(payload, self._kind)
+
+    def stack(self, requests: Sequence[list[Any]]) -> Batch | None:
+        return stack_rows(requests, self._columns) if self._kind == "table" else None
 
     def run(self, method: str, batch: Batch) -> Outputs:
         call: Callable[[Any], Any] = self._calls[method]

@@ -23,6 +23,7 @@ from mms.worker import scripts
 from mms.worker.codecs import decode, encode, may_hold, plain
 from mms.worker.replies import BatchResult, Reply, refusal, where
 from mms.worker.splitting import split
+from mms.worker.together import Failed, run_together
 
 logger = logging.getLogger("mms.worker")
 _IGNORE_ALL = [("ignore", None, Warning, None, 0)]
@@ -87,6 +88,20 @@ def run_batch(
 def _run_once(model: Model, requests: Sequence[tuple[bytes, bytes]], max_rows: int) -> BatchResult:
     if scripts.has_script(model):
         return scripts.run_scripts(model, requests)
+    try:
+        together = run_together(model, requests, max_rows)
+    except Failed as failed:
+        error = failed.__cause__ or failed
+        if len(requests) == 1:
+            return BatchResult([refusal(error, model.format)], 0, failed.seconds)
+        fields = {"error": type(error).__name__, "where": where(error)}
+        logger.debug("batch failed, running its requests one by one", extra=fields)
+        return _run_apart(model, requests, 0)
+    return together or _run_apart(model, requests, max_rows)
+
+
+def _run_apart(model: Model, requests: Sequence[tuple[bytes, bytes]], max_rows: int) -> BatchResult:
+    """The thorough way: each request read by itself; ``max_rows`` 0 runs each alone, too."""
     runner = _Runner(model)
     replies: dict[int, Reply] = {}
     works: list[_Work] = []

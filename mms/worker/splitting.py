@@ -19,21 +19,32 @@ def split(outputs: Outputs, rows: list[int]) -> list[Outputs]:
 
     ``rows`` are the requests' numbers of rows, in their order in the batch.
     """
+    outputs = _as_arrays(outputs)
+    if len(rows) == 1 and not outputs.batched:
+        return [outputs]
+    _check_rows(outputs, sum(rows))
+    if len(rows) == 1:
+        return [outputs]
+    ends = np.cumsum(rows).tolist()
+    items = outputs.arrays.items()
+    return [
+        replace(outputs, arrays={name: array[end - count : end] for name, array in items})
+        for end, count in zip(ends, rows)
+    ]
+
+
+def whole(outputs: Outputs, rows: int) -> Outputs:
+    """The outputs as arrays of so many rows, to be shared out later; raises ModelError."""
+    outputs = _as_arrays(outputs)
+    _check_rows(outputs, rows)
+    return outputs
+
+
+def _as_arrays(outputs: Outputs) -> Outputs:
     arrays = {name: _array(value) for name, value in outputs.arrays.items()}
     if not arrays:
         raise ModelError("the model gave no output")
-    if not outputs.batched:
-        if len(rows) > 1:
-            raise ModelError("the model's answer can't be split between requests")
-        return [replace(outputs, arrays=arrays)]
-    _check_rows(arrays, sum(rows))
-    if len(rows) == 1:
-        return [replace(outputs, arrays=arrays)]
-    ends = np.cumsum(rows).tolist()
-    return [
-        replace(outputs, arrays={name: array[end - count : end] for name, array in arrays.items()})
-        for end, count in zip(ends, rows)
-    ]
+    return replace(outputs, arrays=arrays)
 
 
 def _array(value: Any) -> Array:
@@ -50,8 +61,10 @@ def _array(value: Any) -> Array:
         return array
 
 
-def _check_rows(arrays: dict[str, Array], rows: int) -> None:
-    for name, array in arrays.items():
+def _check_rows(outputs: Outputs, rows: int) -> None:
+    if not outputs.batched:
+        raise ModelError("the model's answer can't be split between requests")
+    for name, array in outputs.arrays.items():
         if array.ndim == 0 or len(array) != rows:
             given = len(array) if array.ndim else "one value without rows"
             raise ModelError(f"the model gave {given} for {rows} rows in its output {name!r}")

@@ -36,6 +36,18 @@ def decode(body: bytes, spec: Spec) -> Payload:
     return _instances(document[form]) if form == "instances" else _inputs(document[form])
 
 
+def plain_rows(body: bytes) -> list[Any]:
+    """The rows of ``{"instances": [...]}`` and nothing else; none where that isn't what it is."""
+    try:
+        document = _parse(body.decode())
+    except (ValueError, RecursionError):
+        return []
+    if type(document) is not dict or len(document) != 1:
+        return []
+    rows = document.get("instances")
+    return rows if type(rows) is list else []
+
+
 def parse(text: str, line: int | None = None) -> Any:
     """What the body says, or that ``line`` of it; raises InputError."""
     try:
@@ -166,6 +178,17 @@ def encode(outputs: Outputs, form: Form) -> bytes:
     text = before + _dumps(answer(outputs, form)) + after
     # Half a surrogate pair in a string becomes \udXXX, which is JSON's own way to say it.
     return text.encode("utf-8", "backslashreplace")
+
+
+def encode_each(outputs: Outputs, counts: list[int]) -> list[bytes]:
+    """The answers to several requests of ``instances``, of so many rows each."""
+    before, after = _FRAMES["instances"]
+    rows, answers, at = answer(outputs, "instances"), [], 0
+    for count in counts:
+        text = before + _dumps(rows[at : at + count]) + after
+        answers.append(text.encode("utf-8", "backslashreplace"))
+        at += count
+    return answers
 
 
 def answer(outputs: Outputs, form: Form) -> Any:
