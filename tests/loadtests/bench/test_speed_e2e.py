@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -14,6 +13,7 @@ import pytest
 
 from tests.support.server import ROOT, until
 
+ECHO = "loadtests.bench.servers.echo"
 BENCH = [sys.executable, "-m", "loadtests.bench", "--own-generator"]
 
 
@@ -50,15 +50,31 @@ def test_an_end_in_the_middle_leaves_nothing_behind(how: signal.Signals) -> None
     )
     me = psutil.Process(run.pid)
 
-    def is_serving() -> bool:
-        return any("mms" in child.cmdline() for child in me.children())
+    def both_serve() -> bool:
+        commands = [command(child) for child in me.children()]
+        return all(any(name in one for one in commands) for name in ("mms", ECHO))
 
-    until(is_serving, "a server is started")
-    time.sleep(1)
+    until(both_serve, "both sides are started")
     below = me.children(recursive=True)
     run.send_signal(how)
     assert run.wait(60) != 0
-    until(lambda: not any(child.is_running() for child in below), "all of them are gone")
+    until(lambda: not any(map(is_alive, below)), "all of them are gone")
+
+
+def command(process: psutil.Process) -> list[str]:
+    """Its words; none once it has ended, which it may do while its line is read."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Running, and not just waiting to be buried by whoever inherited it."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_a_name_that_no_row_has_is_refused() -> None:
