@@ -28,6 +28,7 @@ from loaders.rows.singles import fit_singles
 from loaders.rows.stacked import stack_rows
 from loaders.sklearn.answers import outputs_of
 from loaders.sklearn.faults import OtherVersion, as_input_error
+from loaders.sklearn.forests import quick_calls
 from loaders.sklearn.parts import bound_threads, is_row_wise, parts
 from loaders.sklearn.shape import input_columns, input_kind
 
@@ -55,7 +56,8 @@ class EstimatorModel:
         self.methods = _methods(estimator, options.method)
         is_given = options.batchable is not None
         self.batchable = bool(options.batchable) if is_given else is_row_wise(estimator)
-        self._calls = {name: getattr(estimator, name) for name in self.methods}
+        own = {name: getattr(estimator, name) for name in self.methods}
+        self._calls = {**own, **quick_calls(estimator)}
         self._kind = input_kind(estimator)
         self.takes_sparse = self._kind == "table"
         self._columns = input_columns(estimator)
