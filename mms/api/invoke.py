@@ -80,6 +80,9 @@ class Invoker:
             await self._fail(run, InternalFailure())
         finally:
             run.stop()
+            run.watch = (
+                None  # which holds on to ``run``: a cycle would leave it all to the collector
+            )
             exchange.close()
 
     async def _answer(self, run: _Run, route: str, name: bytes) -> Answer:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from dataclasses import replace
 
 import pytest
 
+from mms.api.client_watch import ClientWatch
+from mms.api.ports import RequestRecord
 from mms.errors import Overloaded
 from mms.types import Answer
 from tests.api.fake_backend import FakeBackend
@@ -63,6 +66,22 @@ async def test_request_ids_differ_and_the_record_carries_them() -> None:
     record = world.records.seen[0]
     assert (record.route, record.model, record.status) == ("/invocations", "m", 200)
     assert (record.bytes_in, record.bytes_out, record.client) == (3, 3, "127.0.0.1")
+
+
+async def test_an_answered_request_leaves_nothing_to_the_garbage_collector() -> None:
+    """Its task, body and answer go at once; collections of what cycles held stall the loop."""
+    async with running(FakeBackend()) as world:
+        client = await world.connect()
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(20):
+                await client.request("POST", "/invocations", b"[1]", {TARGET: "m"})
+            held = [o for o in gc.get_objects() if type(o) in {ClientWatch, RequestRecord}]
+        finally:
+            gc.enable()
+        records = set(map(id, world.records.seen))
+    assert len([o for o in held if id(o) not in records]) <= 2  # the last one's
 
 
 @pytest.mark.parametrize("caller_id", ["x" * 129, "with blank", "tab\there"])
