@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import socket
@@ -60,6 +61,15 @@ def serve(settings: Settings) -> int:
 
 async def _run(settings: Settings, sock: socket.socket, sink: LogSink) -> int:
     return await Application(settings, sink).run(sock, AccessLog(settings, sink))
+
+
+def _settle() -> None:
+    """Keep collections from walking through what is here for good: modules, the S3 client's tables.
+
+    A full one stalled the event loop for 40 to 60 ms.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 class Application:
@@ -187,6 +197,7 @@ class Application:
             self.failure = StartError(str(error))
             server.begin_shutdown()
             server.force()
+        _settle()
 
     # -- what the fleet tells, and what is asked of it --------------------------------------------
 

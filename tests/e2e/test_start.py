@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,19 @@ from tests.e2e.test_bad_starts import last_words
 from tests.support.server import HOST, Server
 
 pytestmark = pytest.mark.e2e
+
+_UNTIL_FROZEN = """
+import gc, os, threading, time
+
+def look():
+    while not gc.get_freeze_count():
+        time.sleep(0.01)
+    os._exit(7)
+
+threading.Thread(target=look, daemon=True).start()
+from mms.cli import main
+main(["serve"])
+"""
 
 
 @pytest.mark.parametrize(
@@ -55,3 +70,20 @@ def test_a_cache_folder_that_is_a_file(tmp_path: Path) -> None:
     assert code == 3
     assert str(tmp_path / "cache") in line
     assert "MMS_CACHE_DIR" in line
+
+
+def test_what_is_there_from_the_start_is_no_business_of_the_garbage_collector(
+    tmp_path: Path,
+) -> None:
+    """Else a full collection holds up every request, and the more the more was imported."""
+    (tmp_path / "models").mkdir()
+    server = Server(tmp_path, {"MMS_MODELS": str(tmp_path / "models")})
+    done = subprocess.run(
+        [sys.executable, "-c", _UNTIL_FROZEN],
+        env=server.environ,
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 7, done.stderr
