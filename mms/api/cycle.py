@@ -10,7 +10,9 @@ front's time.
 from __future__ import annotations
 
 import asyncio
+import urllib.parse
 
+import httptools
 from uvicorn._types import (
     ASGISendEvent,
     HTTPResponseBodyEvent,
@@ -20,6 +22,7 @@ from uvicorn._types import (
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from mms.api.edge import Edge
+from mms.api.problems import Headers
 from mms.api.whole import whole_response
 
 
@@ -98,3 +101,26 @@ class Cycle(RequestResponseCycle):
         if not self.keep_alive and not self.must_linger:
             self.transport.close()
         self.on_response()
+
+
+def scope_of(
+    connection: HttpToolsProtocol, method: bytes, url: bytes, headers: Headers, http_version: str
+) -> HTTPScope:
+    """What the application is told of a request. Raises httptools' error for a URL that is none."""
+    parsed = httptools.parse_url(url)
+    path = parsed.path.decode("ascii")
+    return {
+        "type": "http",
+        "asgi": {"version": connection.asgi_version, "spec_version": "2.3"},
+        "http_version": http_version,
+        "server": connection.server,
+        "client": connection.client,
+        "scheme": connection.scheme or "http",
+        "method": method.decode("ascii"),
+        "root_path": connection.root_path,
+        "path": urllib.parse.unquote(path) if "%" in path else path,
+        "raw_path": parsed.path,
+        "query_string": parsed.query or b"",
+        "headers": headers,
+        "state": connection.app_state.copy(),
+    }

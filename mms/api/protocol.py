@@ -11,16 +11,14 @@ client can read the answer, and what it goes on sending is dropped, within bound
 from __future__ import annotations
 
 import asyncio
-import urllib.parse
 from typing import Any, Literal
 
 import httptools
 from uvicorn import Config
-from uvicorn._types import HTTPScope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from mms.api.cycle import Cycle
+from mms.api.cycle import Cycle, scope_of
 from mms.api.direct import Direct, Post
 from mms.api.edge import Edge, refusal
 from mms.api.problems import Headers
@@ -69,13 +67,12 @@ class Connection(HttpToolsProtocol):
         self._quiet_bytes += len(data)
         try:
             self._feed(data)
-        except httptools.HttpParserError:
+            if self._held is not None:  # more of it is to come
+                self._let_go(self._held)
+        except (httptools.HttpParserError, UnicodeDecodeError):
             self._held = None
             self._refuse(self._fault())
             return
-        if self._held is not None:  # more of it is to come
-            held, self._held = self._held, None
-            self._start(self._new_cycle(), b"".join(held))
         if self._quiet_bytes > self._limits.max_head_bytes:
             self._refuse(self._too_large())
 
@@ -198,6 +195,11 @@ class Connection(HttpToolsProtocol):
             self._running = direct
             self._enter("busy")
 
+    def _let_go(self, held: list[bytes]) -> None:
+        """Too large or too slow for the short way: the rest is read as it comes."""
+        self._held = None
+        self._start(self._new_cycle(), b"".join(held))
+
     def answer(self, status: int, headers: Headers, body: bytes) -> None:
         """Write the whole answer to the request that runs; the next one may follow."""
         is_last = self.edge.is_draining
@@ -211,7 +213,7 @@ class Connection(HttpToolsProtocol):
 
     def go_the_long_way(self, post: Post, /) -> None:
         """Answer the request that runs by a task after all."""
-        scope = self._scope(b"POST", post.url, post.headers, "1.1")
+        scope = scope_of(self, b"POST", post.url, post.headers, "1.1")
         cycle = Cycle(self, scope, self.edge, keep_alive=True)
         self._start(cycle, post.body, is_whole=True)
 
@@ -223,31 +225,12 @@ class Connection(HttpToolsProtocol):
     def _new_cycle(self) -> Cycle:
         """For the request whose head has just been read."""
         version = self.parser.get_http_version()
-        scope = self._scope(self.parser.get_method(), self.url, self.headers, version)
+        scope = scope_of(self, self.parser.get_method(), self.url, self.headers, version)
         keep_alive = version != "1.0" and self.parser.should_keep_alive()
         self.cycle = self._latest = cycle = Cycle(
             self, scope, self.edge, keep_alive=keep_alive, expects_100=self.expect_100_continue
         )
         return cycle
-
-    def _scope(self, method: bytes, url: bytes, headers: Headers, http_version: str) -> HTTPScope:
-        parsed = httptools.parse_url(url)
-        path = parsed.path.decode("ascii")
-        return {
-            "type": "http",
-            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
-            "http_version": http_version,
-            "server": self.server,
-            "client": self.client,
-            "scheme": self.scheme or "http",
-            "method": method.decode("ascii"),
-            "root_path": self.root_path,
-            "path": urllib.parse.unquote(path) if "%" in path else path,
-            "raw_path": parsed.path,
-            "query_string": parsed.query or b"",
-            "headers": headers,
-            "state": self.app_state.copy(),
-        }
 
     def _start(self, cycle: Cycle, body: bytes = b"", *, is_whole: bool = False) -> None:
         """Run it, with what has come of its body so far."""

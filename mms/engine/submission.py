@@ -24,26 +24,29 @@ class Submission:
 
     def __init__(self, entry: Entry, on_answer: OnAnswer, release: Callable[[Entry], None]) -> None:
         self._entry = entry
-        self._on_answer = on_answer
+        self._on_answer: OnAnswer | None = on_answer
         self._release = release
         self.pending: Pending
 
     def settled(self, pending: Pending, outcome: Outcome) -> None:
         """What the lane says."""
-        entry = self._entry
+        entry, on_answer = self._entry, self._on_answer
+        assert on_answer is not None
+        self._on_answer = None  # which holds us: without a cycle both are freed at once
         self._release(entry)
         if isinstance(outcome, Reply):
-            self._on_answer(warm_answer(entry, pending, outcome))
+            on_answer(warm_answer(entry, pending, outcome))
         elif isinstance(outcome, MmsError):
-            self._on_answer(outcome)
+            on_answer(outcome)
         else:
             assert isinstance(outcome, WorkerGone)
-            self._on_answer(None)
+            on_answer(None)
 
     def drop(self) -> None:
         """Nobody waits for the answer any more; again, or once it is there, is harmless."""
         if not self.pending.is_over:
             self.pending.drop()
+            self._on_answer = None
             self._release(self._entry)
 
 

@@ -399,3 +399,17 @@ async def test_two_thousand_idle_connections_bother_nobody() -> None:
         await until(lambda: len(connections(world)) >= len(idle), "accepted")
         assert [(await world.invoke("m")).status for _ in range(20)] == [200] * 20
         assert (await idle[0].request("GET", "/ping")).status == 200
+
+
+@pytest.mark.parametrize("target", [b"/\xff", b"http://[", b"*/x"], ids=ascii)
+async def test_a_broken_target_is_refused_however_its_body_comes(target: bytes) -> None:
+    """Also where the body is still on its way when the head is looked at."""
+    head = b"POST " + target + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
+    async with running(FakeBackend()) as world:
+        statuses = set()
+        for sent in (head + b"[1]\n", head + b"[1"):
+            client = await world.connect()
+            await client.send(sent)
+            statuses.add((await client.response()).status)
+        assert len(statuses) == 1
+        assert statuses <= {400, 404}
