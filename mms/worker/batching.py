@@ -23,7 +23,7 @@ from mms.worker import scripts
 from mms.worker.codecs import decode, encode, may_hold, plain
 from mms.worker.replies import BatchResult, Reply, refusal, where
 from mms.worker.splitting import split
-from mms.worker.together import Failed, run_together
+from mms.worker.together import run_together
 
 logger = logging.getLogger("mms.worker")
 _IGNORE_ALL = [("ignore", None, Warning, None, 0)]
@@ -88,16 +88,15 @@ def run_batch(
 def _run_once(model: Model, requests: Sequence[tuple[bytes, bytes]], max_rows: int) -> BatchResult:
     if scripts.has_script(model):
         return scripts.run_scripts(model, requests)
-    try:
-        together = run_together(model, requests, max_rows)
-    except Failed as failed:
-        error = failed.__cause__ or failed
-        if len(requests) == 1:
-            return BatchResult([refusal(error, model.format)], 0, failed.seconds)
-        fields = {"error": type(error).__name__, "where": where(error)}
-        logger.debug("batch failed, running its requests one by one", extra=fields)
-        return _run_apart(model, requests, 0)
-    return together or _run_apart(model, requests, max_rows)
+    together = run_together(model, requests, max_rows)
+    replies, rows, predict_s = together.replies, together.rows, together.predict_s
+    for indices, at_once in ((together.apart, max_rows), (together.alone, 0)):
+        if indices:
+            rest = _run_apart(model, [requests[index] for index in indices], at_once)
+            replies.update(zip(indices, rest.replies))
+            rows += rest.rows
+            predict_s += rest.predict_s
+    return BatchResult([replies[index] for index in range(len(requests))], rows, predict_s)
 
 
 def _run_apart(model: Model, requests: Sequence[tuple[bytes, bytes]], max_rows: int) -> BatchResult:

@@ -1,87 +1,121 @@
-"""The quick way through a batch: its requests are read, run and answered together.
+"""The quick way through a batch: requests are read, run and answered together.
 
 For JSON rows in and JSON out, which nearly all requests are. What comes out is what each of them
-would be answered by itself (``mms.worker.batching``); whatever is in the way of that, a body that
-can't be read among others, leaves the batch to the thorough way, which tells each what is wrong.
+would be answered by itself (``mms.worker.batching``). Whatever is in the way of that is left to the
+thorough way, which tells each request what is wrong with it.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Final
 
-from loaders.base import Batch, Model, Outputs
+from loaders.base import Model, Outputs
 from mms import media
-from mms.media import Spec, decode_spec
+from mms.media import decode_spec
 from mms.worker.codecs import json
-from mms.worker.replies import BatchResult, Reply
+from mms.worker.replies import Reply, refusal
 from mms.worker.splitting import split, whole
 
-_REPLY = media.TYPES[media.JSON].reply
+MAX_BYTES: Final = 1 << 20
+"""Of the bodies that are read together: as objects, they may take twenty times as much."""
+_REPLY: Final = media.TYPES[media.JSON].reply
 
 
-class Failed(Exception):
-    """The model, or the writing of its answers, failed; the cause is what it raised."""
+@dataclass
+class Together:
+    """What came of the requests of a batch, by their indices."""
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__()
-        self.seconds = seconds
+    replies: dict[int, Reply] = field(default_factory=dict)
+    rows: int = 0
+    predict_s: float = 0.0
+    apart: list[int] = field(default_factory=list)  # to be read one by one
+    alone: list[int] = field(default_factory=list)  # to be run one by one: together they failed
 
 
-class _Stack(NamedTuple):
-    batch: Batch
-    counts: list[int]  # of each request's rows
+@dataclass
+class _Group:
+    """Requests that ask for the same, and their rows."""
+
     method: str
+    indices: list[int] = field(default_factory=list)
+    rows: list[list[Any]] = field(default_factory=list)
+    count: int = 0  # of rows
+    held: int = 0  # bytes of bodies
+
+    def is_full(self, rows: int, held: int, max_rows: int) -> bool:
+        """Whether a request of so much more has to wait for the next group."""
+        too_much = self.count + rows > max_rows or self.held + held > MAX_BYTES
+        return bool(self.indices) and too_much
+
+    def add(self, index: int, rows: list[Any], held: int) -> None:
+        self.indices.append(index)
+        self.rows.append(rows)
+        self.count += len(rows)
+        self.held += held
 
 
-def run_together(
-    model: Model, requests: Sequence[tuple[bytes, bytes]], max_rows: int
-) -> BatchResult | None:
-    """The replies, or ``None`` where the requests have to be looked at one by one.
+def run_together(model: Model, requests: Sequence[tuple[bytes, bytes]], max_rows: int) -> Together:
+    """Answer what can be answered so; raises nothing, whatever the model does."""
+    done = Together()
+    if not hasattr(model, "stack") or not (model.batchable or len(requests) == 1):
+        done.apart.extend(range(len(requests)))
+        return done
+    groups: dict[bytes, _Group] = {}
+    for index, (spec, body) in enumerate(requests):
+        method = _method(spec, model.methods)
+        rows = json.plain_rows(body) if method else []
+        if not rows:
+            done.apart.append(index)
+            continue
+        group = groups.get(spec)
+        if group is None or group.is_full(len(rows), len(body), max_rows):
+            if group is not None:
+                _run(model, group, done)
+            group = groups[spec] = _Group(method)
+        group.add(index, rows, len(body))
+    for group in groups.values():
+        _run(model, group, done)
+    return done
 
-    Raises Failed: then each has to be run alone.
-    """
-    stacked = _stacked(model, requests, max_rows)
-    if stacked is None:
-        return None
+
+@lru_cache(maxsize=1024)
+def _method(spec_bytes: bytes, methods: tuple[str, ...]) -> str:
+    """The method that a request of plain JSON rows asks for; "" for every other request."""
+    spec = decode_spec(spec_bytes)
+    is_json = spec.content_type == spec.accept == media.JSON
+    if not is_json or spec.params or spec.coding or spec.refusal:
+        return ""
+    method = spec.method or methods[0]
+    return method if method in methods else ""
+
+
+def _run(model: Any, group: _Group, done: Together) -> None:
+    batch = model.stack(group.rows)
+    if batch is None:
+        done.apart.extend(group.indices)
+        return
     start = time.perf_counter()
+    counts = [len(rows) for rows in group.rows]
     try:
-        outputs = model.run(stacked.method, stacked.batch)
-        predict_s = time.perf_counter() - start
-        bodies = _written(outputs, stacked.counts)
-    except BaseException as error:
-        raise Failed(time.perf_counter() - start) from error
-    replies = [Reply("", _REPLY, body) for body in bodies]
-    return BatchResult(replies=replies, rows=stacked.batch.rows, predict_s=predict_s)
+        outputs = model.run(group.method, batch)
+        done.predict_s += time.perf_counter() - start
+        bodies = _written(outputs, counts)
+    except BaseException as error:  # noqa: BLE001 - a model's code may raise anything
+        if len(counts) > 1:
+            done.alone.extend(group.indices)
+        else:
+            done.replies[group.indices[0]] = refusal(error, model.format)
+        return
+    done.rows += group.count
+    for index, body in zip(group.indices, bodies):
+        done.replies[index] = Reply("", _REPLY, body)
 
 
 def _written(outputs: Outputs, counts: list[int]) -> list[bytes]:
     if len(counts) == 1:
         return [json.encode(split(outputs, counts)[0], "instances")]
     return json.encode_each(whole(outputs, sum(counts)), counts)
-
-
-def _stacked(model: Any, requests: Sequence[tuple[bytes, bytes]], max_rows: int) -> _Stack | None:
-    """The requests as one batch, where all ask for the same and it is plain what that is."""
-    stack = getattr(model, "stack", None)
-    if stack is None or not (model.batchable or len(requests) == 1):
-        return None
-    first = requests[0][0]
-    if not all(spec == first for spec, _ in requests):
-        return None
-    spec = decode_spec(first)
-    method = spec.method or model.methods[0]
-    if not _is_plain(spec) or method not in model.methods:
-        return None
-    rows = [json.plain_rows(body) for _, body in requests]
-    counts = [len(part) for part in rows]
-    if 0 in counts or (len(rows) > 1 and sum(counts) > max_rows):
-        return None
-    batch = stack(rows)
-    return None if batch is None else _Stack(batch, counts, method)
-
-
-def _is_plain(spec: Spec) -> bool:
-    is_json = spec.content_type == spec.accept == media.JSON
-    return is_json and not (spec.params or spec.coding or spec.refusal)

@@ -8,6 +8,7 @@ import math
 import struct
 from decimal import Decimal
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from hypothesis.extra import numpy as hnp
 from loaders.base import Array, Form, InputError, Outputs, Payload
 from mms.media import Spec
 from mms.worker.codecs import decode, encode
+from mms.worker.codecs import json as codec
 
 SPEC = Spec()
 
@@ -269,3 +271,40 @@ def test_values_are_written_without_loss(values: Array, answer: str) -> None:
 def test_a_value_that_has_no_text_is_a_type_error() -> None:
     with pytest.raises(TypeError, match="answered with a object, which can't be written"):
         write("rows", y=np.array([object()], dtype=object))
+
+
+@pytest.mark.parametrize("has_orjson", [True, False], ids=["orjson", "without"])
+@given(
+    document=st.recursive(
+        st.one_of(
+            st.floats(),
+            st.integers(-(2**80), 2**80),
+            st.text(max_size=3),
+            st.booleans(),
+            st.none(),
+        ),
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=2), inner, max_size=2)
+        ),
+    )
+)
+def test_the_quick_reader_reads_as_the_thorough_one(*, has_orjson: bool, document: Any) -> None:
+    """Rows are the same, or none: then the thorough one is asked."""
+    body = json.dumps({"instances": document}).encode()
+    with mock.patch.object(codec, "_quick", codec._quick if has_orjson else None):
+        rows = codec.plain_rows(body)
+    wanted = json.loads(body)["instances"]
+    if rows:
+        assert repr(_numbers_as_taken(rows)) == repr(_numbers_as_taken(wanted))
+    elif isinstance(wanted, list) and wanted and not has_orjson:
+        pytest.fail("plain rows were left to the thorough reader")
+
+
+def _numbers_as_taken(value: Any) -> Any:
+    """Integers beyond 64 bits as floats: no model has a column that could hold them."""
+    if isinstance(value, dict):
+        return {name: _numbers_as_taken(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_numbers_as_taken(part) for part in value]
+    is_huge = type(value) is int and not -(2**63) <= value < 2**64
+    return float(value) if is_huge else value

@@ -17,7 +17,7 @@ from loaders.sklearn.estimator import EstimatorModel
 from mms.media.headers import spec_for
 from mms.worker.batching import run_batch
 from mms.worker.replies import Reply
-from mms.worker.together import Failed, run_together
+from mms.worker.together import MAX_BYTES, run_together
 
 JSON = spec_for(None, None, None, "")
 PROBA = spec_for(None, None, b"method=predict_proba", "")
@@ -69,9 +69,24 @@ def test_each_is_answered_as_if_it_were_alone(
 
 @given(st.lists(st.sampled_from(REQUESTS[:2]), min_size=1, max_size=8))
 def test_plain_requests_take_the_quick_way(requests: list[tuple[bytes, bytes]]) -> None:
-    result = run_together(forest(), requests, 1024)
-    assert result is not None
-    assert result.replies == [alone(request) for request in requests]
+    done = run_together(forest(), requests, 1024)
+    assert [done.replies[i] for i in range(len(requests))] == [alone(r) for r in requests]
+
+
+def test_rows_run_together_up_to_the_bound() -> None:
+    """Of rows, and of bytes: as objects, bodies take many times their size."""
+    model: Any = Moody(fails_from=99)
+    assert len(run_together(model, [(JSON, GOOD)] * 5, 2).replies) == 5
+    assert model.calls == 3
+    padded = GOOD + b" " * (MAX_BYTES // 2)
+    run_together(model, [(JSON, padded)] * 3, 1024)
+    assert model.calls == 3 + 3
+
+
+def test_one_bad_body_leaves_the_others_on_the_quick_way() -> None:
+    done = run_together(forest(), [(JSON, GOOD), (JSON, b"{"), (JSON, GOOD), (TO_CSV, GOOD)], 1024)
+    assert sorted(done.replies) == [0, 2]
+    assert done.apart == [1, 3]
 
 
 class Moody:
@@ -124,7 +139,6 @@ def test_what_is_not_split_by_rows_is_not_shared_out() -> None:
             return Outputs(arrays={"y": np.array(batch.rows)}, batched=False)
 
     model: Any = Scalar(fails_from=99)
-    with pytest.raises(Failed):
-        run_together(model, [(JSON, GOOD)] * 2, 1024)
+    assert run_together(model, [(JSON, GOOD)] * 2, 1024).alone == [0, 1]
     (reply,) = run_batch(model, [(JSON, GOOD)], max_rows=1024).replies
     assert reply.body == b'{"predictions":1}'

@@ -9,12 +9,20 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from loaders.base import Form, InputError, Outputs, Payload
 from mms.media import Spec
 from mms.worker.codecs.text import text_of
 from mms.worker.codecs.values import by_label, leaf, plain
+
+try:
+    import orjson
+except ImportError:  # an environment of the operator's own may not have it
+    _quick: Callable[[bytes], Any] | None = None
+else:
+    _quick = orjson.loads  # in an eighth of the time
 
 _EXPECTED = (
     'send {"instances": [row, ...]}, {"inputs": {name: values, ...}} or a bare array of rows'
@@ -37,9 +45,13 @@ def decode(body: bytes, spec: Spec) -> Payload:
 
 
 def plain_rows(body: bytes) -> list[Any]:
-    """The rows of ``{"instances": [...]}`` and nothing else; none where that isn't what it is."""
+    """The rows of ``{"instances": [...]}`` and nothing else; none where that isn't what it is.
+
+    A number beyond 64 bits may be a float, as which it would be taken anyway.
+    """
     try:
-        document = _parse(body.decode())
+        # The quick one is stricter: what it refuses is looked at again by the caller.
+        document = _quick(body) if _quick else _parse(body.decode())
     except (ValueError, RecursionError):
         return []
     if type(document) is not dict or len(document) != 1:
