@@ -16,17 +16,32 @@ from typing import Any
 import click
 from rich.console import Console
 
-from loadtests.bench import baseline, machine, picture, report
+from loadtests.bench import baseline, machine, many, picture, report
+from loadtests.bench.many import figures as many_figures
 from loadtests.bench.options import Options
 from loadtests.bench.outcome import Outcome
 from loadtests.bench.rows import Row
+from loadtests.bench.speed import figures as speed_figures
 from loadtests.bench.speed import run as speed_run
 
-_PARTS = (speed_run.run,)
+_PARTS = (speed_run.run, many.measure)
 
 
-@click.command()
-@click.option("--short", is_flag=True, help="Only the figures, under two minutes; the guard.")
+def _names() -> str:
+    speed = ", ".join(figure.name for figure in speed_figures.FIGURES)
+    short, full = (
+        ", ".join(f.name for f in many_figures.FIGURES if (f in many_figures.IN_SHORT) is is_short)
+        for is_short in (True, False)
+    )
+    return (
+        f"Throughput: {speed}. Many models: {short}; in the full run, or when named with --only: "
+        f"{full}. With --short, sizes are smaller; a row that isn't measured whole says so and is "
+        "held to nothing but the committed ratio."
+    )
+
+
+@click.command(epilog=_names())
+@click.option("--short", is_flag=True, help="Some figures, under two minutes; the guard.")
 @click.option("--seconds", type=click.FloatRange(min=0.1), help="A burst's length.  [2; short: 1]")
 @click.option(
     "--rounds", type=click.IntRange(min=1), help="Bursts a server and cell.  [5; short: 3]"
@@ -87,7 +102,8 @@ def _measure(options: Options) -> Outcome:
 
 def _print(outcome: Outcome) -> None:
     console = Console(width=None if sys.stdout.isatty() else 140)
-    report.print_cells(console, outcome.raw.get("cells", ()))
+    if cells := outcome.raw.get("cells"):
+        report.print_cells(console, cells)
     report.print_rows(console, outcome.rows)
 
 

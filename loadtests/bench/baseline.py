@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from loadtests.bench.rows import Row
+from loadtests.bench.rows import Better, Row
 
 PATH = Path(__file__).with_name("baseline.json")
 _KEPT = 0.9
@@ -20,17 +20,16 @@ def regressions(rows: Sequence[Row], path: Path = PATH) -> list[str]:
     if not path.exists():
         return []
     before = {row["name"]: row["value"] for row in json.loads(path.read_text())["rows"]}
-    compared = (row for row in rows if row.unit == "x" and before.get(row.name))
-    shares = ((row, share(row, before[row.name])) for row in compared)
+    found = ((row, row.value, before.get(row.name)) for row in rows if row.unit == "x")
     return [
-        f"{row.name}: {row.value:.2f}x, was {before[row.name]:.2f}x ({kept:.0%} of it)"
-        for row, kept in shares
-        if kept < _KEPT
+        f"{row.name}: {now:.2f}x, was {was:.2f}x ({share(row.better, now, was):.0%} of it)"
+        for row, now, was in found
+        if now is not None and was and share(row.better, now, was) < _KEPT
     ]
 
 
-def share(row: Row, before: float) -> float:
+def share(better: Better, now: float, before: float) -> float:
     """How much of it is left, where less than one is worse."""
-    if row.better == "higher":
-        return row.value / before
-    return before / row.value if row.value else 1.0
+    if better == "higher":
+        return now / before
+    return before / now if now else 1.0

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -100,7 +100,7 @@ class Child:
         return self.log.read_text(errors="replace")[-2000:]
 
     def cpu_time(self) -> CpuTime:
-        return CpuTime(_seconds(self.pid), sum(map(_seconds, descendants(self.pid))))
+        return CpuTime(cpu_seconds(self.pid), sum(map(cpu_seconds, descendants(self.pid))))
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
@@ -109,16 +109,20 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **settings}
 
 
-def descendants(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
+    """Processes that this one's threads started and that are there."""
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):
-            for child in map(int, task.read_text().split()):
-                found += [child, *descendants(child)]
+        with suppress(OSError):  # the thread has ended
+            found += map(int, task.read_text().split())
     return found
 
 
-def _seconds(pid: int) -> float:
+def descendants(pid: int) -> list[int]:
+    return [below for child in children(pid) for below in (child, *descendants(child))]
+
+
+def cpu_seconds(pid: int) -> float:
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:  # it has just ended
@@ -127,10 +131,18 @@ def _seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody uses just now, all of them others."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind((HOST, 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+
+
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind((HOST, 0))
-        return int(one.getsockname()[1])
+    (port,) = free_ports(1)
+    return port
 
 
 def pause_until(deadline: float, what: str) -> None:

@@ -27,8 +27,16 @@ def amount(value: float, unit: str) -> str:
 
 def verdict(row: Row) -> str:
     if row.errors:
-        return f"{row.errors} errors"
+        return f"{row.errors} error{'s' if row.errors > 1 else ''}"
     return {True: "met", False: "not met", None: ""}[row.is_met]
+
+
+def line(row: Row) -> str:
+    """One line for people: a row as soon as it is measured, or what went wrong with it."""
+    measured, spread, held, _ = _figures(row)
+    error = row.details.get("first_error", "") if row.errors else ""
+    said = ", ".join(part for part in (measured, spread, held, verdict(row), error) if part)
+    return f"{row.name}: {said}"
 
 
 def print_rows(console: Console, rows: Sequence[Row]) -> None:
@@ -37,17 +45,26 @@ def print_rows(console: Console, rows: Sequence[Row]) -> None:
     for name in ("measured", "spread", "held to", "aim"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    for row in rows:
-        table.add_row(row.title, *_figures(row), verdict(row), style=_style(row))
+    for part, some in by_part(rows).items():
+        table.add_row(part, style="bold")
+        for row in some:
+            table.add_row(f"  {row.title}", *_figures(row), verdict(row), style=_style(row))
+        table.add_section()
     console.print(table)
 
 
+def by_part(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row.part, []).append(row)
+    return found
+
+
 def _figures(row: Row) -> tuple[str, str, str, str]:
-    low, high = row.spread
     sign = "≥" if row.better == "higher" else "≤"
     return (
-        amount(row.value, row.unit),
-        f"{number(low)} to {number(high)}",
+        "" if row.value is None else amount(row.value, row.unit),
+        "" if row.spread is None else " to ".join(map(number, row.spread)),
         "" if row.at_least is None else f"{sign} {amount(row.at_least, row.unit)}",
         "" if row.aim is None else amount(row.aim, row.unit),
     )
@@ -96,4 +113,4 @@ def as_json(
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")

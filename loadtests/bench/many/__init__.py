@@ -1,30 +1,21 @@
 """The many-model half of the benchmark: cold starts, density, tails beside loads, recovery.
 
-Light to import: what makes models and starts processes is imported once rows are asked for.
+Light to import: what makes models and starts processes is imported once a row is asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from typing import Protocol
+from pathlib import Path
 
-from loadtests.bench.rows import Row
-
-
-class Options(Protocol):
-    """What this half asks of a command line's options."""
-
-    @property
-    def short(self) -> bool: ...
-
-    @property
-    def only(self) -> Collection[str]:
-        """Scenarios or rows by name; all when empty."""
-        ...
+from loadtests.bench.many.figures import FIGURES
+from loadtests.bench.options import Options
+from loadtests.bench.outcome import Outcome, Tell
 
 
-def rows(options: Options) -> Iterator[Row]:
-    """Every row, each as soon as it is measured; a scenario that breaks gives failed rows."""
+def measure(options: Options, folder: Path, tell: Tell) -> Outcome:
+    """Every wanted row; a scenario that breaks gives rows with errors."""
+    if not any(options.wants(figure.name) for figure in FIGURES):
+        return Outcome(())
     from loadtests.bench.many.run import measured  # scikit-learn and onnx: a second
 
-    return measured(options)
+    return Outcome(tuple(measured(options, folder, tell)))

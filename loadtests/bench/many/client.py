@@ -12,7 +12,8 @@ from statistics import median
 from typing import Any, Self
 from urllib.parse import quote
 
-HOST = "127.0.0.1"
+from loadtests.bench.processes import HOST
+
 TIMEOUT_S = 90.0
 
 

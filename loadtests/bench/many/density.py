@@ -29,21 +29,23 @@ def mixed(folder: Path, sizes: Sizes) -> Iterator[Row]:
         with local_server(folder / f"server-{turn}", place) as server:
             idle, full = _fill(server, asks)
             growths.append((full - idle) / MB)
-    yield DENSITY_MIXED.row(growths, idle_mb=round(idle / MB, 1), models=len(asks))
+    figure = DENSITY_MIXED.sized(f"{len(asks):,} models", is_whole=sizes.mixed >= FULL.mixed)
+    yield figure.row(growths, idle_mb=round(idle / MB, 1), models=len(asks))
 
 
 def many(folder: Path, sizes: Sizes) -> Iterator[Row]:
-    """Growth where it is the full number, and the median round robin beside one hot model's."""
+    """Growth, and the median of requests that go round all models beside one hot model's."""
+    note, is_whole = f"{sizes.many:,} models", sizes.many >= FULL.many
     place = folder / "models"
     place.mkdir()
     asks = write_tiny(place, sizes.many)
     with local_server(folder / "server", place) as server:
         idle, full = _fill(server, asks)
-        if sizes.many >= FULL.many:
-            yield DENSITY_10K.row([(full - idle) / MB], idle_mb=round(idle / MB, 1))
+        growth = (full - idle) / MB
+        yield DENSITY_10K.sized(note, is_whole=is_whole).row([growth], idle_mb=round(idle / MB, 1))
         with Client(server.port) as client:
             rounds = list(_rounds(client, asks, sizes))
-    yield ROUND_ROBIN.row(
+    yield ROUND_ROBIN.sized(note, is_whole=is_whole).row(
         [all_of_them / hot for all_of_them, hot in rounds],
         round_robin_ms=round(median(r for r, _ in rounds) * 1e3, 3),
         hot_ms=round(median(h for _, h in rounds) * 1e3, 3),

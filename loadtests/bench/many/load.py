@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import math
 import multiprocessing
 import signal
 import threading
@@ -146,8 +147,8 @@ def probe(
 ) -> list[float]:
     """Seconds of one request after another, each due ``every_s`` after the last one's start.
 
-    Goes on for at least so long and until it holds. One that was late is not made up for: with
-    one client nobody else would have asked in between.
+    Goes on for at least so long and until it holds. One that was late is not made up for: see
+    ``by_time``.
     """
     seconds: list[float] = []
     end = time.perf_counter() + at_least_s
@@ -156,3 +157,15 @@ def probe(
         seconds.append(send().seconds)
         time.sleep(max(0.0, due - time.perf_counter()))
     return seconds
+
+
+def by_time(seconds: Sequence[float], every_s: float) -> list[float]:
+    """What clients would have waited who come every ``every_s`` however long the others wait.
+
+    A probe that waits asks nothing meanwhile, so its quantiles are by request; these are by time.
+    """
+    waits = (
+        (wait - late * every_s for late in range(1 + max(0, math.ceil(wait / every_s) - 1)))
+        for wait in seconds
+    )
+    return [wait for one in waits for wait in one]

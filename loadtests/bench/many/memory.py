@@ -5,26 +5,17 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from loadtests.bench.processes import descendants
+
 MB = 1e6
 SETTLE_S = 0.3  # between two readings that have to agree
 _STEADY = 0.005
 _PATIENCE = 15
 
 
-def children(pid: int) -> list[int]:
-    """Processes that this one's threads started and that are alive."""
-    found: list[int] = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            found += map(int, path.read_text().split())
-        except OSError:  # the thread has ended
-            continue
-    return found
-
-
 def tree(pid: int) -> list[int]:
     """The process and all below it."""
-    return [pid, *(below for child in children(pid) for below in tree(child))]
+    return [pid, *descendants(pid)]
 
 
 def pss(pid: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import json
 import signal
 import subprocess
 import sys
@@ -12,17 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-from loadtests.bench.many.client import HOST, Client
-from loadtests.bench.many.memory import children, tree
-from loadtests.bench.many.ports import free_ports
+from loadtests.bench.many.client import Client
+from loadtests.bench.many.memory import tree
 from loadtests.bench.many.seaweed import BUCKET, Seaweed
+from loadtests.bench.processes import HOST, children, environment, free_port
 
-ROOT = Path(__file__).parents[3]
 PATIENCE_S = 60.0
 STOP_S = 30.0
 POLL_S = 0.002
 WORKERS = 2
-_NOT_OURS = ("MMS_", "AWS_", "SAGEMAKER_")
 
 
 class Server:
@@ -34,16 +32,13 @@ class Server:
     def __init__(self, folder: Path, models: str, settings: Mapping[str, str]) -> None:
         self._folder = folder
         self.workers = int(settings.get("MMS_WORKERS", WORKERS))
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(_NOT_OURS)}
         self._environ = {
-            **kept,
             "MMS_MODELS": models,
             "MMS_HOST": HOST,
             "MMS_WORKERS": str(self.workers),
             "MMS_LOG_FORMAT": "json",
             "MMS_DRAIN_DELAY": "0",
             "MMS_CACHE_DIR": str(folder / "cache"),
-            "PYTHONPATH": str(ROOT),
             "AWS_EC2_METADATA_DISABLED": "true",
             **settings,
         }
@@ -88,23 +83,21 @@ class Server:
         self._process = None
 
     def wait_ready(self) -> None:
-        """Until all workers are there."""
-        self._until(lambda: len(self.worker_pids()) == self.workers and self._says_ready())
+        """Until all workers are there, as its log has it."""
+        self._until(lambda: len(self.worker_pids()) == self.workers and self._are_ready())
 
-    def _says_ready(self) -> bool:
-        with Client(self.port) as client:
-            return (
-                client.request("GET", "/readyz").status == 200
-                and client.metric("mms_workers") == self.workers
-            )
+    def _are_ready(self) -> bool:
+        log = (self._folder / "server.log").read_text(errors="replace")
+        ready = (json.loads(line)["pid"] for line in log.splitlines() if '"worker ready"' in line)
+        return set(self.worker_pids()) <= set(ready)
 
     def _start(self) -> None:
-        (self.port,) = free_ports(1)
+        self.port = free_port()
         with (self._folder / "server.log").open("ab") as log:
             began = time.perf_counter()
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "mms", "serve"],
-                env={**self._environ, "MMS_PORT": str(self.port)},
+                env=environment({**self._environ, "MMS_PORT": str(self.port)}),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -18,7 +18,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from loadtests.bench.many.ports import free_ports
+from loadtests.bench.processes import free_ports
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -13,7 +13,8 @@ class Sizes:
     big_mb: int = 200
     big_rounds: int = 5
     forest_mb: int = 50
-    reloads: int = 30  # of the small model; a third of it of the forest
+    reloads: int = 30  # of the small model
+    big_reloads: int = 10
     mixed: int = 1000  # tiny models of each of two kinds
     many: int = 10_000  # tiny models of one kind
     mixed_rounds: int = 3
@@ -36,10 +37,10 @@ class Sizes:
 
 FULL = Sizes()
 SHORT = Sizes(
-    small_keys=40,
+    small_keys=30,
     big_mb=50,
-    big_rounds=2,
     reloads=12,
+    big_reloads=9,
     many=2000,
     mixed_rounds=1,
     p50_requests=1000,
@@ -47,10 +48,12 @@ SHORT = Sizes(
     tail_rounds=1,
     forests=4,
     probe_s=2.0,
-    evict_each=100,
-    evict_forests=3,
+    evict_each=50,
+    evict_forests=2,
     kills=3,
-    zipf_requests=800,
+    zipf_models=200,
+    zipf_room=20,
+    zipf_requests=500,
 )
 TINY = Sizes(
     small_keys=4,
@@ -58,6 +61,7 @@ TINY = Sizes(
     big_rounds=1,
     forest_mb=1,
     reloads=3,
+    big_reloads=2,
     mixed=5,
     many=10,
     mixed_rounds=1,

@@ -11,14 +11,17 @@ from typing import Any
 from loadtests.bench.many import models
 from loadtests.bench.many.client import Answer, Ask, Client, WrongAnswer, quantile
 from loadtests.bench.many.figures import BESIDE, PING, WARM, Figure
-from loadtests.bench.many.load import Load, Tally, load, probe
-from loadtests.bench.many.places import local_server, s3_server
+from loadtests.bench.many.load import Load, Tally, by_time, load, probe
+from loadtests.bench.many.places import Server, local_server, s3_server
 from loadtests.bench.many.seaweed import Seaweed
 from loadtests.bench.many.sizes import Sizes
+from loadtests.bench.processes import cpu_seconds
 from loadtests.bench.rows import Row
 
 EVERY_S = 0.002
 BUSY, SATURATED, LOADERS = 8, 4, 50  # connections
+BUSY_S = 0.5
+IDLE = 0.3  # of what the busiest worker used
 COLD_MB = 2  # of each of the models that load while /ping is asked
 
 
@@ -28,12 +31,14 @@ class Rounds:
     def __init__(self) -> None:
         self.p99_ms: list[float] = []
         self.p50_ms: list[float] = []
+        self.by_time_ms: list[float] = []
         self.samples = self.beside = 0
         self.errors: list[str] = []
 
     def add(self, seconds: list[float], *tallies: Tally) -> None:
         self.p99_ms.append(quantile(seconds, 0.99) * 1e3)
         self.p50_ms.append(quantile(seconds, 0.5) * 1e3)
+        self.by_time_ms.append(quantile(by_time(seconds, EVERY_S), 0.99) * 1e3)
         self.samples += len(seconds)
         self.beside += sum(tally.answers for tally in tallies)
         self.errors += [error for tally in tallies for error in tally.errors]
@@ -46,6 +51,7 @@ class Rounds:
             self.p99_ms,
             errors=len(self.errors),
             p50_ms=round(median(self.p50_ms), 3),
+            p99_by_time_ms=round(median(self.by_time_ms), 3),
             samples=self.samples,
             answers_beside=self.beside,
             **details,
@@ -53,29 +59,38 @@ class Rounds:
 
 
 def ping(folder: Path, sizes: Sizes) -> Iterator[Row]:
-    """All the cold models asked for at once; both workers busy with a warm one all the time."""
+    """All the cold models asked for at once; each worker busy with a warm one all the time."""
     rounds = Rounds()
     with s3_server(folder) as (s3, server):
-        busy = _put(s3, "busy.joblib", models.slow_forest(max(1, sizes.slow_trees // 8)))
+        slow = models.slow_forest(max(1, sizes.slow_trees // 8))
+        busy = _put_copies(s3, [f"busy-{n}.joblib" for n in range(server.workers)], slow)
         cold = models.forest(COLD_MB)
         for turn in range(sizes.tail_rounds):
             targets = [f"{turn}-{number}.joblib" for number in range(sizes.cold_loads)]
             asks = _put_copies(s3, targets, cold)
             with (
                 Client(server.port) as client,
-                load(server.port, [busy], connections=BUSY) as warm,
+                load(server.port, busy, connections=BUSY) as warm,
                 load(server.port, asks, connections=LOADERS, for_ever=False, tier="store") as loads,
             ):
-                client.ask(busy).check(busy)
-                rounds.add(*_ping_round(client, warm, loads, sizes))
+                for ask in busy:  # one after another, so each goes to a worker of its own
+                    client.ask(ask).check(ask)
+                warm.go()
+                rounds.errors += _idle_workers(server)
+                rounds.add(*_ping_round(client, warm, loads))
     yield rounds.row(PING, cold_loads=sizes.cold_loads)
 
 
-def _ping_round(
-    client: Client, warm: Load, loads: Load, sizes: Sizes
-) -> tuple[list[float], Tally, Tally]:
-    warm.go()
-    time.sleep(min(0.5, sizes.probe_s))  # until it is under way
+def _idle_workers(server: Server) -> list[str]:
+    """Who of the workers had hardly anything to do, before anything else goes on."""
+    pids = server.worker_pids()
+    before = [cpu_seconds(pid) for pid in pids]
+    time.sleep(BUSY_S)
+    used = [cpu_seconds(pid) - was for pid, was in zip(pids, before, strict=True)]
+    return [f"a worker was idle: {used}" for spent in used if spent < IDLE * max(used)]
+
+
+def _ping_round(client: Client, warm: Load, loads: Load) -> tuple[list[float], Tally, Tally]:
     loads.go()
     seconds = probe(
         lambda: _pong(client), every_s=EVERY_S, at_least_s=0, until=lambda: loads.is_over

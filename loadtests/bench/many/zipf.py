@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import time
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
+from statistics import mean
 
 import numpy as np
 
@@ -15,11 +15,10 @@ from loadtests.bench.many.client import Ask, Client
 from loadtests.bench.many.figures import ZIPF
 from loadtests.bench.many.memory import MB, settled, total
 from loadtests.bench.many.places import Server, local_server
-from loadtests.bench.many.sizes import SEED, Sizes
+from loadtests.bench.many.sizes import FULL, SEED, Sizes
 from loadtests.bench.rows import Row
 
 LOOK_EVERY = 20  # requests
-METRICS_S = 1.5  # they are made anew once a second
 
 
 def zipf(folder: Path, sizes: Sizes) -> Iterator[Row]:
@@ -34,27 +33,29 @@ def zipf(folder: Path, sizes: Sizes) -> Iterator[Row]:
         local_server(folder / "server", place, **settings) as server,
         Client(server.port) as client,
     ):
-        hits, most = _play(client, [asks[number] for number in trace])
-    ideal = lru_hits(trace, max(most, sizes.zipf_room))  # more than planned has to show
-    yield ZIPF.row(
+        hits, resident = _play(client, [asks[number] for number in trace])
+    typical = round(mean(resident[len(resident) // 2 :]))  # more than planned has to show
+    ideal = lru_hits(trace, max(typical, sizes.zipf_room))
+    note = f"{sizes.zipf_models} models, room for {sizes.zipf_room}"
+    yield ZIPF.sized(note, is_whole=sizes.zipf_models >= FULL.zipf_models).row(
         [hits / ideal],
         hit_ratio=round(hits / len(trace), 4),
         ideal_hit_ratio=round(ideal / len(trace), 4),
         budget_mb=round(budget / MB, 1),
-        most_resident=most,
+        resident=typical,
+        most_resident=max(resident),
         requests=len(trace),
     )
 
 
-def _play(client: Client, asks: Sequence[Ask]) -> tuple[int, int]:
-    """Hits, and the most models that were seen resident."""
-    hits = most = 0
+def _play(client: Client, asks: Sequence[Ask]) -> tuple[int, list[int]]:
+    """Hits, and now and then how many models were resident."""
+    hits, resident = 0, []
     for turn, ask in enumerate(asks):
         hits += client.ask(ask).check(ask).tier == "memory"
         if turn % LOOK_EVERY == 0:
-            most = max(most, int(client.metric("mms_resident_models")))
-    time.sleep(METRICS_S)
-    return hits, max(most, int(client.metric("mms_resident_models")))
+            resident.append(int(client.metric("mms_resident_models")))
+    return hits, resident
 
 
 def zipf_trace(count: int, length: int) -> list[int]:

@@ -21,6 +21,7 @@ from loadtests.bench.speed.rounds import Series, errors, measure, medians, ratio
 from loadtests.bench.speed.sides import OURS, SIDES, Place, Side, model_environ, running
 from loadtests.bench.speed.workloads import RECIPES, Workload, make
 
+PART = "Throughput: requests per second, to the other side's"
 _ROUNDS_UNASKED = 3  # in cells that no figure is about
 
 
@@ -115,6 +116,7 @@ def row(figure: Figure, series: Series) -> Row:
     return Row(
         name=figure.name,
         title=figure.title,
+        part=PART,
         unit="x",
         better="higher",
         values=ratios(ours, theirs),

@@ -123,4 +123,6 @@ def test_every_workload_knows_its_answers(recipe: object, tmp_path: Path) -> Non
 
 
 def test_a_row_without_a_bound_is_neither_met_nor_not() -> None:
-    assert Row(name="a", title="a", unit="ms", better="lower", values=(1.0,)).is_met is None
+    assert (
+        Row(name="a", title="a", part="", unit="ms", better="lower", values=(1.0,)).is_met is None
+    )

@@ -12,12 +12,15 @@ from pathlib import Path
 import joblib
 import pytest
 
-from loadtests.bench.many import memory, models, run
+from loadtests.bench.many import models, run
 from loadtests.bench.many.client import Answer, Ask, WrongAnswer, is_same, quantile
-from loadtests.bench.many.figures import PING, ZIPF
-from loadtests.bench.many.load import probe
+from loadtests.bench.many.figures import FIGURES, IN_SHORT, PING, ROUND_ROBIN, START, ZIPF
+from loadtests.bench.many.first import rotated
+from loadtests.bench.many.load import by_time, probe
 from loadtests.bench.many.sizes import TINY, Sizes
 from loadtests.bench.many.zipf import lru_hits, zipf_trace
+from loadtests.bench.options import Options
+from loadtests.bench.processes import children
 from loadtests.bench.rows import Row
 
 
@@ -80,10 +83,15 @@ def test_phases_are_read_from_the_header() -> None:
 def test_errors_make_a_row_fail_and_keep_what_was_measured() -> None:
     row = PING.row([1.0, 2.0], errors=3)
     assert row.is_met is False
-    assert (row.details["errors"], row.details["measured"]) == (3, [1.0, 2.0])
+    assert (row.errors, row.value) == (3, 1.5)
     assert ZIPF.row([0.95]).is_met is True
-    assert "FAILED" in run.line(row)
-    assert "met" in run.line(ZIPF.row([0.95]))
+
+
+def test_what_is_not_measured_whole_says_so_and_is_held_to_nothing() -> None:
+    assert ROUND_ROBIN.sized("7 models", is_whole=True) is ROUND_ROBIN
+    row = ROUND_ROBIN.sized("7 models", is_whole=False).row([1.0])
+    assert row.title.endswith("(here 7 models)")
+    assert (row.name, row.is_met) == (ROUND_ROBIN.name, None)
 
 
 def test_a_probe_goes_on_until_it_may_end() -> None:
@@ -92,20 +100,46 @@ def test_a_probe_goes_on_until_it_may_end() -> None:
     assert seconds == [0.1] * 5
 
 
-def test_a_scenario_that_breaks_owes_failed_rows() -> None:
+def test_a_long_wait_counts_by_time_for_all_who_would_have_come_meanwhile() -> None:
+    assert by_time([0.001, 0.010], 0.002) == pytest.approx(
+        [0.001, 0.010, 0.008, 0.006, 0.004, 0.002]
+    )
+    assert by_time([0.002, 0.0], 0.002) == [0.002, 0.0]
+
+
+def test_everyone_goes_first_in_turn() -> None:
+    firsts = [rotated(["ours", "a", "b"], turn)[0] for turn in range(4)]
+    assert firsts == ["ours", "a", "b", "ours"]
+
+
+def test_a_scenario_that_breaks_owes_failed_rows(tmp_path: Path) -> None:
     def broken(_: Path, __: Sizes) -> Iterator[Row]:
         yield PING.row([1.0])
         raise WrongAnswer("it broke")
 
-    measured, failed = run.attempted(run.Scenario("x", broken, (PING, ZIPF)), TINY)
+    scenario = run.Scenario(broken, (PING, ZIPF))
+    measured, failed = run.attempted(scenario, tmp_path, TINY)
     assert measured.is_met
-    assert (failed.name, failed.is_met) == ("zipf", False)
-    assert failed.details["error"] == "WrongAnswer: it broke"
+    assert (failed.name, failed.is_met, failed.values, failed.errors) == ("zipf", False, (), 1)
+    assert failed.details["first_error"] == "WrongAnswer: it broke"
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_names_are_there_once() -> None:
+def test_every_figure_is_measured_by_one_scenario() -> None:
     names = [figure.name for scenario in run.SCENARIOS for figure in scenario.figures]
+    assert names == [figure.name for figure in FIGURES]
     assert len(names) == len(set(names))
+
+
+def wanted(options: Options) -> list[str]:
+    return [figure.name for scenario in run.SCENARIOS for figure in scenario.wanted(options)]
+
+
+def test_a_short_run_has_what_fits_or_what_is_named() -> None:
+    assert wanted(Options()) == [figure.name for figure in FIGURES]
+    assert wanted(Options(short=True)) == [figure.name for figure in IN_SHORT]
+    assert wanted(Options(short=True, only=(START.name,))) == [START.name]
+    assert wanted(Options(only=("p99",))) == ["ping-p99", "warm-p99", "beside-p99"]
 
 
 def test_tiny_models_tell_which_one_they_are() -> None:
@@ -129,19 +163,17 @@ def test_big_models_have_the_size_that_was_asked_for() -> None:
     assert len(models.dumped(models.forest(2))) == pytest.approx(2e6, rel=0.5)
 
 
-SCENARIOS = {scenario.name: scenario for scenario in run.SCENARIOS}
-
-
 @pytest.mark.e2e
-@pytest.mark.parametrize("name", ["first-small", "beside"])
-def test_a_scenario_runs_and_leaves_nothing_behind(name: str) -> None:
+@pytest.mark.parametrize("name", ["first-big-onnx", "reload-forest", "ping-p99", "killed"])
+def test_a_scenario_runs_and_leaves_nothing_behind(name: str, tmp_path: Path) -> None:
     """Tiny, for the mechanics: its rows come without an error, whatever their figures."""
-    others = set(memory.children(os.getpid()))  # another test's S3 server may run all the time
-    rows = list(run.attempted(SCENARIOS[name], TINY))
-    assert [row.details for row in rows if "error" in row.details] == []
-    assert [row.name for row in rows] == [figure.name for figure in SCENARIOS[name].figures]
-    assert all(row.value > 0 for row in rows)
-    commands = map(command, set(memory.children(os.getpid())) - others)
+    scenario = next(one for one in run.SCENARIOS if one.figures[0].name == name)
+    others = set(children(os.getpid()))  # another test's S3 server may run all the time
+    rows = list(run.attempted(scenario, tmp_path, TINY))
+    assert [row.details for row in rows if row.errors] == []
+    assert [row.name for row in rows] == [figure.name for figure in scenario.figures]
+    assert all(row.value is not None for row in rows)
+    commands = map(command, set(children(os.getpid())) - others)
     assert [c for c in commands if b"mms\0serve" in c or b"weed" in c or b"spawn_main" in c] == []
 
 
