@@ -25,7 +25,8 @@ class Sizes:
     cold_loads: int = 50
     forests: int = 8  # loaded one after another in a round
     probe_s: float = 4.0  # a probe lasts at least so long
-    slow_trees: int = 1500  # about 60 ms a row
+    slow_trees: int = 1500  # of a forest, the more the slower
+    slow_ms: float = 60.0
     evict_each: int = 300
     evict_forests: int = 10
     kills: int = 5
@@ -73,6 +74,7 @@ TINY = Sizes(
     forests=1,
     probe_s=0.2,
     slow_trees=20,
+    slow_ms=1.0,
     evict_each=3,
     evict_forests=1,
     kills=1,
