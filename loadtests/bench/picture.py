@@ -18,6 +18,7 @@ _WIDTH = 1080
 _BARS_AT = 570
 _UNIT = 130  # pixels from nothing to "at least"
 _LONGEST = 2.0  # in those; what is longer is cut, and marked
+_SAID_AT = _BARS_AT + _LONGEST * _UNIT + 24
 _STEP = 28
 _TOP = 40
 _MET, _UNMET, _INK, _SOFT = "#1d5c38", "#c2571a", "#1f2328", "#6e7781"
@@ -64,7 +65,7 @@ def _part(title: str, rows: Sequence[Row], y: int) -> list[str]:
     top, bottom = y + _STEP, y + _STEP * (len(rows) + 1)
     return [
         _text(16, y + 19, title, weight="600"),
-        _text(line, y + 19, "at least", anchor="middle", fill=_SOFT, size=11),
+        _text(line, y + 19, "held to", anchor="middle", fill=_SOFT, size=11),
         *(part for i, row in enumerate(rows) for part in _bar(row, top + _STEP * i)),
         f'<path d="M{line} {top - 4}V{bottom}" stroke="{_INK}" stroke-dasharray="4 3"/>',
     ]
@@ -74,7 +75,7 @@ def _bar(row: Row, y: int) -> list[str]:
     title = _text(_BARS_AT - 10, y + 15, row.title, anchor="end", size=12)
     held = f"{'≥' if row.better == 'higher' else '≤'} {amount(row.at_least or 0, row.unit)}"
     if row.value is None:
-        return [title, _text(_BARS_AT + 6, y + 15, f"not measured ({held})", fill=_UNMET)]
+        return [title, _text(_SAID_AT, y + 15, f"not measured ({held})", weight="700")]
     reached = reach(row, row.value)
     width = min(reached, _LONGEST) * _UNIT
     said = f"{amount(row.value, row.unit)} ({held})"
@@ -84,7 +85,7 @@ def _bar(row: Row, y: int) -> list[str]:
     if row.aim:
         parts.append(_diamond(_BARS_AT + min(reach(row, row.aim), _LONGEST) * _UNIT, y + 11))
     weight = "400" if row.is_met else "700"
-    parts.append(_text(_BARS_AT + _LONGEST * _UNIT + 24, y + 15, said, weight=weight))
+    parts.append(_text(_SAID_AT, y + 15, said, weight=weight))
     return parts
 
 
