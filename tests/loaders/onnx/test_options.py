@@ -124,6 +124,29 @@ def test_every_level_of_optimisation_answers_the_same(level: str, tmp_path: Path
     )
 
 
+def test_only_quantised_models_keep_what_rewrites_quantised_models(tmp_path: Path) -> None:
+    """It is a quarter of a small session; and both kinds answer."""
+    scale, zero = constant("s", 0.5, np.float32), constant("z", 0, np.uint8)
+    nodes = [node("QuantizeLinear", "x s z", "q"), node("DequantizeLinear", "q s z", "y")]
+    ends = [("x", F, ["N"])], [("y", F, ["N"])]
+    quantised = _load(tmp_path, model(nodes, *ends, [scale, zero]))
+    assert _answer(quantised) == [1, 2]
+    large = _load(tmp_path, identity(F, ["N"]) + b"\x32" + b"\x80\x80\x40" + bytes(1 << 20))
+    plain = _load(tmp_path)
+    without = [_without_quantisation(loaded) for loaded in (quantised, large, plain)]
+    assert without == [False, False, True]
+
+
+def _without_quantisation(loaded: OnnxModel) -> bool:
+    try:
+        entry = loaded._session.get_session_options().get_session_config_entry(
+            "session.disable_quant_qdq"
+        )
+    except RuntimeError:  # it isn't set
+        return False
+    return bool(entry == "1")
+
+
 def test_the_manifest_of_an_artifact_is_where_options_come_from(tmp_path: Path) -> None:
     """As the whole way through the table of loaders has it."""
     (tmp_path / "m.onnx").write_bytes(identity(F, ["N"]))
