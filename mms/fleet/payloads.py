@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from struct import Struct
 from typing import Any, Final, NamedTuple, Protocol
@@ -19,6 +20,7 @@ from mms.types import Loaded
 
 MAX_JSON: Final = 1 << 20
 MAX_TEXT: Final = 2_000  # characters of an error message
+_SHARED, _SHARED_BYTES = 1024, 4096  # signatures that are kept once, and how long they may be
 
 CODES: Final = (
     "",
@@ -167,10 +169,17 @@ def decode_loaded(payload: bytes) -> Loaded:
         bytes=size,
         methods=tuple(_name(method) for method in methods),
         batchable=batchable,
-        signature=signature,
+        signature=_shared(json.dumps(signature)) if len(payload) < _SHARED_BYTES else signature,
         load_s=load_s,
         keeps_files=fields.get("keeps_files") is True,
     )
+
+
+@lru_cache(_SHARED)
+def _shared(text: str) -> dict[str, object]:
+    """The same object for the same text: thousands of models have few signatures."""
+    signature: dict[str, object] = json.loads(text)
+    return signature
 
 
 def encode_failed(code: str, message: str) -> bytes:

@@ -87,6 +87,22 @@ def test_loaded_comes_back() -> None:
     assert payloads.decode_loaded(payloads.encode_loaded(LOADED)) == LOADED
 
 
+def test_models_of_one_signature_share_it() -> None:
+    """Of ten thousand small models the front would keep more of it than of all the rest."""
+
+    def decoded(width: int) -> dict[str, object]:
+        signature: dict[str, object] = {"inputs": [{"name": "x", "shape": [None, width]}]}
+        loaded = Loaded(
+            format="f", bytes=1, methods=("predict",), batchable=True, signature=signature
+        )
+        back = payloads.decode_loaded(payloads.encode_loaded(loaded))
+        assert back == loaded
+        return back.signature
+
+    assert decoded(4) is decoded(4)
+    assert decoded(4) is not decoded(5)
+
+
 def test_a_signature_too_big_is_left_out() -> None:
     """A model of a hundred thousand columns is still a model."""
     big = Loaded(format="f", bytes=1, methods=(), batchable=False, signature={"a": "x" * 2**20})
