@@ -51,8 +51,11 @@ class Metrics:
         self._top = TopModels(top_models, self._drop_series)
         self._make_request_metrics()
         self._make_model_metrics()
-        self.registry.register(_Build())
-        ProcessCollector(registry=self.registry)
+        own = [part for part in vars(self).values() if isinstance(part, Counts | Histograms)]
+        self._own: list[Counts | Histograms] = own
+        self._others = CollectorRegistry()
+        self._others.register(_Build())
+        ProcessCollector(registry=self._others)
 
     def _make_request_metrics(self) -> None:
         new = self.registry
@@ -182,17 +185,18 @@ class Metrics:
 
     def bind(self, sample: Callable[[], GaugeSample]) -> None:
         """Where the state of the server is read from at a scrape; call once."""
-        self.registry.register(Gauges(sample))
+        self._others.register(Gauges(sample))
 
     def render(self) -> tuple[bytes, str]:
         """The page and its content type; made at most once a second however many scrape.
 
         Always the plain text format: all scrapers take it, and OpenMetrics blocks the loop for
-        more than twice as long (measured with 100 models: 31 ms against 13).
+        far longer (measured with 100 models: 31 ms against 2).
         """
         now = self._clock()
         if now - self._rendered_at >= RENDER_S:
-            self._page = generate_latest(self.registry)
+            own = "".join(part.text() for part in self._own)
+            self._page = own.encode() + generate_latest(self._others)
             self._rendered_at = now
         return self._page, CONTENT_TYPE_PLAIN_0_0_4
 

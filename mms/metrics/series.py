@@ -1,20 +1,23 @@
-"""Counters and histograms as plain numbers in dicts, made into Prometheus families at a scrape.
+"""Counters and histograms as plain numbers in dicts, and as the lines of a scrape.
 
 prometheus_client's own classes take a lock and up to 1.3 µs for each observation; these take a
-tenth, because all of them belong to one thread, the front's. The exposition format stays the
-library's business: each class here is one of its collectors.
+tenth, because all of them belong to one thread, the front's. Each class here is one of the
+library's collectors, and writes by itself the text that the library would make of that, in a tenth
+of the time: a scrape holds up the event loop.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.utils import floatToGoString
 
 Label = str | int
+_written: Callable[[float], str] = floatToGoString
+_EXPONENTS = 1_000_000  # from here on Go writes numbers another way
 
 
 class Counts:
@@ -39,6 +42,17 @@ class Counts:
         """Drop all series whose first label is this."""
         for key in [key for key in self.values if key[0] == first]:
             del self.values[key]
+
+    def text(self) -> str:
+        """The lines of a scrape."""
+        name, names = f"{self._name}_total", self._labels
+        order = sorted(range(len(names)), key=names.__getitem__)
+        lines = [_head(name, self._doc, "counter")]
+        for key, value in self.values.items():
+            pairs = ",".join(_pair(names[i], key[i]) for i in order)
+            lines.append(f"{name}{{{pairs}}} " if pairs else f"{name} ")
+            lines.append(f"{_written(value)}\n")
+        return "".join(lines)
 
     def describe(self) -> list[CounterMetricFamily]:
         return [self._family()]
@@ -97,6 +111,22 @@ class Histograms:
     def remove(self, key: Label) -> None:
         self.cells.pop(key, None)
 
+    def text(self) -> str:
+        """The lines of a scrape."""
+        name, label = self._name, self._label or ""
+        lines = [_head(name, self._doc, "histogram")]
+        for key, cell in self.cells.items():
+            pair, running = _pair(label, key) if label else "", 0
+            before = f"{pair}," if pair and label < "le" else ""
+            after = f",{pair}" if pair and not before else ""
+            for text, count in zip(self._texts, cell.counts, strict=True):
+                running += count
+                lines.append(f'{name}_bucket{{{before}le="{text}"{after}}} {_whole(running)}\n')
+            own = f"{{{pair}}}" if pair else ""
+            lines.append(f"{name}_count{own} {_whole(running)}\n")
+            lines.append(f"{name}_sum{own} {_written(cell.total)}\n")
+        return "".join(lines)
+
     def describe(self) -> list[HistogramMetricFamily]:
         return [self._family()]
 
@@ -118,3 +148,17 @@ class Histograms:
 def label_texts(key: tuple[Label, ...]) -> list[str]:
     """Labels as text that can be encoded: one broken name must not break the whole page."""
     return [str(label).encode("utf-8", "replace").decode() for label in key]
+
+
+def _head(name: str, doc: str, kind: str) -> str:
+    return f"# HELP {name} {doc}\n# TYPE {name} {kind}\n"
+
+
+def _pair(name: str, value: Label) -> str:
+    text = label_texts((value,))[0]
+    text = text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+    return f'{name}="{text}"'
+
+
+def _whole(count: int) -> str:
+    return f"{count}.0" if count < _EXPONENTS else _written(count)

@@ -72,3 +72,39 @@ def test_removed_series_are_gone() -> None:
     times.remove("never was")
     assert not [line for line in lines(registry) if 'model="a"' in line]
     assert len([line for line in lines(registry) if 'model="b"' in line]) == 2 + 7
+
+
+LABELS = st.text(max_size=6) | st.sampled_from(['a"b', "a\\b", "a\nb", "é", "\ud800"])
+
+
+@given(
+    st.lists(st.tuples(LABELS, st.integers(200, 202), st.sampled_from([1, 2.5, 10**6, 1e21]))),
+    st.sampled_from([("route", "code"), ("model", "outcome"), ("b", "a")]),
+)
+def test_counts_write_what_the_library_would_to_the_letter(
+    events: list[tuple[str, int, float]], labels: tuple[str, str]
+) -> None:
+    registry = CollectorRegistry()
+    counts, plain = Counts(registry, "x", "doc", labels), Counts(registry, "y", "doc")
+    for route, code, by in events:
+        counts.inc((route, code), by)
+        plain.inc(by=by)
+    assert counts.text() + plain.text() == generate_latest(registry).decode()
+
+
+@given(
+    st.lists(st.tuples(LABELS, st.floats(0, 1e9))),
+    st.sampled_from(["format", "model", "tier"]),
+    st.sampled_from([0, 999_990, 10**7]),
+)
+def test_histograms_write_what_the_library_would_to_the_letter(
+    events: list[tuple[str, float]], label: str, seen: int
+) -> None:
+    registry = CollectorRegistry()
+    mine = Histograms(registry, "x", "doc", BOUNDS, label)
+    plain = Histograms(registry, "y", "doc", BOUNDS)
+    plain.cells[""].counts[1] += seen
+    for key, value in events:
+        mine.observe(value, key)
+        plain.observe(value)
+    assert mine.text() + plain.text() == generate_latest(registry).decode()
