@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from mms.errors import ServiceUnavailable
 from mms.fleet.worker import Worker
+
+_FEW: Final = 20.0  # messages, of lately: as good as none
 
 
 class Living(Protocol):
@@ -27,7 +29,11 @@ FleetOf = Callable[[str], Awaitable[Living]]
 
 
 class LoadChooser:
-    """The least busy worker takes the next load: loads slow their neighbours down (the GIL)."""
+    """The least busy worker takes the next load: loads slow their neighbours down (the GIL).
+
+    A quick model that is asked all the time is seldom in flight at a given moment, so what a worker
+    was asked lately counts too, roughly: what is twice as much as another was is too much.
+    """
 
     def __init__(
         self,
@@ -58,7 +64,11 @@ class LoadChooser:
     def _least_busy(self, environment: str, living: tuple[Worker, ...]) -> Worker:
         before = self._given.get(environment, {})
         given = {worker.id: before.get(worker.id, 0) for worker in living}
-        chosen = min(living, key=lambda w: (w.loading, w.inflight, given[w.id], w.id))
+        most = _FEW + 2 * min(worker.lately for worker in living)
+        chosen = min(
+            living,
+            key=lambda w: (w.loads_pending, w.inflight, w.lately > most, given[w.id], w.id),
+        )
         given[chosen.id] += 1
         self._given[environment] = given
         return chosen

@@ -46,6 +46,15 @@ class Pending:
     def loading(self) -> bool:
         return bool(self._loads)
 
+    @property
+    def loads(self) -> int:
+        return len(self._loads)
+
+    @property
+    def last_id(self) -> int:
+        """How many messages there have been, too."""
+        return self._last_id
+
     def next_id(self) -> int:
         self._last_id += 1
         return self._last_id

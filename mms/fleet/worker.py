@@ -27,6 +27,7 @@ from mms.types import Loaded
 _log = logging.getLogger("mms.fleet")
 
 _LAST_WORDS_S: Final = 0.5  # between the end of the socket and the end of the process
+_FADES: Final = 0.9  # a tick: what was done ten ticks ago counts a third
 _KILL_S: Final = 10.0  # a zygote that has killed nobody by then hangs itself
 
 
@@ -52,6 +53,8 @@ class Worker:
         self.settled = asyncio.Event()  # ready, or gone
         self.gone = asyncio.Event()
         self.made_at = time.monotonic()
+        self.lately = 0.0  # messages sent to it, fading
+        self._sent = 0
         self._loop = asyncio.get_running_loop()
         self._page = page
         self._zygote = zygote
@@ -87,6 +90,11 @@ class Worker:
     @property
     def loading(self) -> bool:
         return self._pending.loading
+
+    @property
+    def loads_pending(self) -> int:
+        """How many it has been given and not answered; it does one at a time."""
+        return self._pending.loads
 
     async def load(
         self,
@@ -166,6 +174,9 @@ class Worker:
             if self._starting.is_over(min(elapsed_s, 2 * self._options.tick_s)):
                 self._give_up_starting()
             return
+        sent = self._pending.last_id
+        self.lately = self.lately * _FADES + sent - self._sent
+        self._sent = sent
         started = self._page.started()
         running, loading = self._pending.running(started), self.loading
         verdict = self._watch.tick(elapsed_s, self._page.heartbeat(), running, loading=loading)

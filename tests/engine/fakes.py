@@ -67,7 +67,8 @@ class FakeWorker:
         self.retiring = False
         self.dies_once_loaded = False  # before anybody hears of it
         self.reason: LostReason = "crashed"
-        self.loading = False
+        self.loads_pending = 0
+        self.lately = 0.0
         self.inflight = 0
         self.loads, self.unloads, self.runs = Gate(), Gate(), Gate()
         self.size = MB  # of what it loads

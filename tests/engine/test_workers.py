@@ -60,7 +60,7 @@ async def test_idle_workers_take_turns() -> None:
 async def test_one_that_loads_is_taken_last() -> None:
     """A worker has one load slot; one that answers requests is better than one that loads."""
     living = Living(2)
-    living.fakes[0].loading = True
+    living.fakes[0].loads_pending = 1
     living.fakes[1].inflight = 50
     assert (await chooser(living).for_load(soon())).id == 2
 
@@ -71,6 +71,31 @@ async def test_the_one_with_least_in_flight_is_taken() -> None:
     living.fakes[0].inflight = 1
     choose = chooser(living)
     assert [(await choose.for_load(soon())).id for _ in range(3)] == [2, 2, 2]
+
+
+async def test_loads_are_shared_out_though_one_answers_more() -> None:
+    """Else the idle one would be given a line of them while the other had none."""
+    living = Living(2)
+    living.fakes[0].lately = 5000.0
+    living.fakes[1].loads_pending = 1
+    assert (await chooser(living).for_load(soon())).id == 1
+
+
+async def test_one_that_was_asked_much_lately_is_spared() -> None:
+    """Though nothing of its quick models is in flight just now."""
+    living = Living(2)
+    living.fakes[0].lately = 900.0
+    living.fakes[1].lately = 40.0
+    choose = chooser(living)
+    assert [(await choose.for_load(soon())).id for _ in range(3)] == [2, 2, 2]
+
+
+async def test_workers_that_are_asked_about_as_much_take_turns() -> None:
+    living = Living(2)
+    living.fakes[0].lately = 900.0
+    living.fakes[1].lately = 600.0
+    choose = chooser(living)
+    assert [(await choose.for_load(soon())).id for _ in range(4)] == [1, 2, 1, 2]
 
 
 async def test_an_environments_workers_are_its_own() -> None:

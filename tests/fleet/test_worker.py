@@ -209,6 +209,21 @@ async def test_waiting_for_a_thread_is_not_hanging(tmp_path: Path) -> None:
         await done(behind)
 
 
+async def test_what_it_was_asked_lately_is_told_and_fades(tmp_path: Path) -> None:
+    async with running(tick_s=0.02) as fleet:
+        [worker] = fleet.workers
+        assert worker.loads_pending == 0
+        loads = [asyncio.create_task(worker.load(i, model(tmp_path), {})) for i in (1, 2)]
+        await asyncio.sleep(0)
+        assert worker.loads_pending == 2
+        await asyncio.gather(*loads)
+        assert worker.loads_pending == 0
+        batches = [submit(worker, "echo") for _ in range(100)]
+        await until(lambda: worker.lately > 20)
+        await asyncio.gather(*map(done, batches))
+        await until(lambda: worker.lately < 1)
+
+
 async def test_a_load_over_its_limit_costs_its_worker(tmp_path: Path) -> None:
     async with running(tick_s=0.05) as fleet:
         [worker] = fleet.workers
