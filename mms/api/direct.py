@@ -44,8 +44,8 @@ class Line(Protocol):
         """Write the whole answer to the request that runs; the next one may follow."""
         ...
 
-    def go_the_long_way(self, post: Post, /) -> None:
-        """Answer the request that runs by a task."""
+    def go_the_long_way(self, post: Post, started: float, /) -> None:
+        """Answer the request that runs by a task; its time has begun at ``started``."""
         ...
 
     def abort(self) -> None: ...
@@ -80,7 +80,7 @@ class Direct:
         try:
             self._leave()
             if outcome is None:
-                self._line.go_the_long_way(self._post)
+                self._line.go_the_long_way(self._post, self.started)
             elif isinstance(outcome, MmsError):
                 self._refuse(outcome)
             else:

@@ -16,6 +16,7 @@ from mms.api.request_head import RequestHead, scan
 from mms.errors import MmsError
 
 CLIENT_CLOSED = 499  # never sent: the record of a request whose client had gone
+ARRIVED = "mms.arrived"  # in a scope's state: when the request came, if that was before its scope
 
 
 class Exchange:
@@ -44,7 +45,7 @@ class Exchange:
         observer: Observer,
         clock: Callable[[], float],
     ) -> None:
-        self.started = clock()
+        self.started = scope.get("state", {}).get(ARRIVED) or clock()
         self.receive = receive
         self.send = send
         self.id = request_id

@@ -21,6 +21,7 @@ from uvicorn.server import ServerState
 from mms.api.cycle import Cycle, scope_of
 from mms.api.direct import Direct, Post
 from mms.api.edge import Edge, refusal
+from mms.api.exchange import ARRIVED
 from mms.api.problems import Headers
 from mms.api.whole import whole_response
 from mms.errors import HeadersTooLarge, MmsError, RequestTimeout, ValidationError
@@ -211,9 +212,10 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
         self.on_response_complete()
 
-    def go_the_long_way(self, post: Post, /) -> None:
-        """Answer the request that runs by a task after all."""
+    def go_the_long_way(self, post: Post, started: float, /) -> None:
+        """Answer the request that runs by a task after all, by the deadline that it had."""
         scope = scope_of(self, b"POST", post.url, post.headers, "1.1")
+        scope["state"][ARRIVED] = started
         cycle = Cycle(self, scope, self.edge, keep_alive=True)
         self._start(cycle, post.body, is_whole=True)
 
