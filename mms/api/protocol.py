@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import httptools
 from uvicorn import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
@@ -23,6 +24,7 @@ from mms.api.direct import Direct, Post
 from mms.api.edge import Edge, refusal
 from mms.api.exchange import ARRIVED
 from mms.api.problems import Headers
+from mms.api.request_head import head_without_upgrade
 from mms.api.whole import whole_response
 from mms.errors import HeadersTooLarge, MmsError, RequestTimeout, ValidationError
 
@@ -50,6 +52,7 @@ class Connection(HttpToolsProtocol):
         self._is_in_head = False
         self._is_in_message = False
         self._quiet_bytes = 0  # fed since the parser last made progress: trailers, extensions
+        self._waiting_bytes = 0  # read since a request waits for the one that runs
         self._dropped_bytes = 0
         self._refusal: MmsError | None = None  # the input is broken; nothing more is parsed
         self._running: Cycle | Direct | None = None
@@ -66,13 +69,17 @@ class Connection(HttpToolsProtocol):
             self._drop(len(data))
             return
         self._quiet_bytes += len(data)
+        if self.pipeline:  # nothing else counts what waits: permits are taken in their turn
+            self._waiting_bytes += len(data)
+            if self._waiting_bytes > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
         try:
             self._feed(data)
             if self._held is not None:  # more of it is to come
                 self._let_go(self._held)
         except (httptools.HttpParserError, UnicodeDecodeError):
             self._held = None
-            self._refuse(self._fault())
+            self._refuse(ValidationError("This is not a valid HTTP/1.1 request."))
             return
         if self._quiet_bytes > self._limits.max_head_bytes:
             self._refuse(self._too_large())
@@ -83,18 +90,13 @@ class Connection(HttpToolsProtocol):
             try:
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
-                if self.parser.get_method() == b"CONNECT":
+                method = self.parser.get_method()
+                if method == b"CONNECT":
                     raise httptools.HttpParserError from None
-                self.parser.feed_data(self._head_without_upgrade())
+                self.parser.feed_data(head_without_upgrade(method, self.url, self.headers))
                 data = data[upgrade.args[0] :]
             else:
                 return
-
-    def _head_without_upgrade(self) -> bytes:
-        """The head again, less what the parser would stop at: it skips such a request's body."""
-        lines = [self.parser.get_method() + b" " + self.url + b" HTTP/1.1"]
-        lines += [name + b": " + value for name, value in self.headers if name != b"upgrade"]
-        return b"\r\n".join([*lines, b"\r\n"])
 
     def on_message_begin(self) -> None:
         self._is_in_head = self._is_in_message = True
@@ -122,10 +124,6 @@ class Connection(HttpToolsProtocol):
                 return
         self._refusal = self._too_large()
         raise self._refusal
-
-    def _fault(self) -> MmsError:
-        """Why parsing stopped: a bound of ours, or else the parser's own reasons."""
-        return self._refusal or ValidationError("This is not a valid HTTP/1.1 request.")
 
     def _too_large(self) -> HeadersTooLarge:
         return HeadersTooLarge(
@@ -255,6 +253,7 @@ class Connection(HttpToolsProtocol):
             self._linger()
             return
         self.flow.resume_reading()
+        self._waiting_bytes = 0
         if self.pipeline:
             self._start(self.pipeline.pop()[0])  # type: ignore[arg-type]
         elif self._refusal is not None:
@@ -263,8 +262,8 @@ class Connection(HttpToolsProtocol):
             self._enter("head" if self._is_in_message else "idle")
 
     def _refuse(self, error: MmsError) -> None:
-        """Answer broken input, once its turn comes."""
-        self._refusal = error
+        """Answer broken input, once its turn comes; a bound that stopped the parser says why."""
+        self._refusal = error = self._refusal or error
         broken = self._latest
         if broken is not None and broken.more_body and not broken.response_complete:
             if broken is self._running:

@@ -113,3 +113,12 @@ def scan(headers: Iterable[tuple[bytes, bytes]]) -> RequestHead:
         if len(values[name]) > _MAX_VALUE and name in _BOUNDED:
             oversized = name
     return RequestHead(values, repeated, oversized)
+
+
+def head_without_upgrade(
+    method: bytes, url: bytes, headers: Iterable[tuple[bytes, bytes]]
+) -> bytes:
+    """The head again, less what the parser would stop at: it skips such a request's body."""
+    lines = [method + b" " + url + b" HTTP/1.1"]
+    lines += [name + b": " + value for name, value in headers if name != b"upgrade"]
+    return b"\r\n".join([*lines, b"\r\n"])

@@ -211,6 +211,24 @@ async def test_a_pipelining_client_that_goes_cancels_the_request_that_runs() -> 
     assert backend.started == ["m"]
 
 
+async def test_no_more_is_read_ahead_than_a_little() -> None:
+    """What waits behind a slow request has no permit: its bytes count nowhere else."""
+    gate = asyncio.Event()
+    backend = FakeBackend(slow={"m": gate})
+    async with running(backend) as world:
+        client = await world.connect()
+        one = request_bytes("POST", "/invocations", b"1", {TARGET: "m"})
+        more = request_bytes("POST", "/invocations", b"x" * 40_000, {TARGET: "n"})
+        await client.send(one)
+        await until(lambda: backend.started == ["m"], "begun")
+        sending = asyncio.create_task(flood(client, more, times=40))
+        (connection,) = connections(world)
+        await until(lambda: connection.flow.read_paused, "reading has stopped")
+        gate.set()
+        assert [(await client.response()).status for _ in range(41)] == [200] * 41
+        await sending
+
+
 async def test_how_the_bytes_are_cut_makes_no_difference() -> None:
     """Byte by byte, a request is the same as in one piece."""
     requests = [
