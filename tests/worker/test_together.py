@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import weakref
 from typing import Any
 
 import numpy as np
@@ -122,6 +123,33 @@ def test_a_batch_that_fails_is_run_one_by_one() -> None:
     result = run_batch(model, [(JSON, GOOD)] * 3, max_rows=1024)
     assert [reply.body for reply in result.replies] == [b'{"predictions":[0.25]}'] * 3
     assert model.calls == 1 + 3
+
+
+def test_what_a_failed_batch_took_is_given_back_before_its_requests_run_alone() -> None:
+    class Hungry(Moody):
+        joined: weakref.ref[Any] | None = None
+
+        def run(self, method: str, batch: Batch) -> Outputs:
+            if self.joined is None:
+                self.joined = weakref.ref(batch.arrays[""])
+            else:
+                assert self.joined() is None
+            return super().run(method, batch)
+
+    model: Any = Hungry(fails_from=2)
+    result = run_batch(model, [(JSON, GOOD)] * 2, max_rows=1024)
+    assert [reply.code for reply in result.replies] == ["", ""]
+
+
+@pytest.mark.parametrize("error", [MemoryError, RecursionError, TypeError])
+def test_a_batch_that_can_not_be_made_costs_nobody_an_answer(error: type[Exception]) -> None:
+    class Unstacked(Moody):
+        def stack(self, requests: list[list[Any]]) -> Batch:
+            raise error(len(requests))
+
+    model: Any = Unstacked(fails_from=2)
+    result = run_batch(model, [(JSON, GOOD)] * 2, max_rows=1)
+    assert [reply.code for reply in result.replies] == ["", ""]
 
 
 def test_a_request_that_fails_alone_is_run_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -52,7 +52,7 @@ def plain_rows(body: bytes) -> list[Any]:
     try:
         # The quick one is stricter: what it refuses is looked at again by the caller.
         document = _quick(body) if _quick else _parse(body.decode())
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, MemoryError):
         return []
     if type(document) is not dict or len(document) != 1:
         return []
