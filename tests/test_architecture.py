@@ -56,7 +56,7 @@ LAYERS: dict[str, set[str]] = {
 LEAVES = {"mms", "mms.errors", "mms.types", "mms.target", "mms.redaction"}
 LEAF_ROOMS = ("mms.media", "mms.settings", "mms.log", "mms.metrics")
 SHARED_WITH_WORKERS = {"mms.fleet.wire", "mms.fleet.payloads", "mms.fleet.page"}
-S3 = {"mms.store.s3", "mms.store.s3_client"}
+S3 = {"mms.store.s3", "mms.store.s3_client", "mms.store.s3_gets"}
 HEAVY = {"numpy", "pandas", "joblib", "sklearn", "onnxruntime", "scipy"}
 
 

@@ -1,7 +1,8 @@
 """S3 as a store: one GET an artifact, and for big ones an ordered window of ranges.
 
 Retries are not made here but in :mod:`mms.store.fetch`, which can start an artifact over. The
-client (:mod:`mms.store.s3_client`) is made on first use; what it raises becomes an error of ours.
+client (:mod:`mms.store.s3_client`) is made on first use, objects are asked for by
+:mod:`mms.store.s3_gets`; what they raise becomes an error of ours.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
 
     from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, ListObjectsV2OutputTypeDef
+    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
 
     from mms.store.ranges import Blocks
+    from mms.store.s3_gets import Got, ObjectGets
     from mms.types import TargetModel
 
 log = logging.getLogger("mms.store")
@@ -75,7 +77,7 @@ class S3Store:
         self._is_closed = False
         self._whole_answers = WholeAnswers(lambda: self._is_closed)
         self._client_lock = threading.Lock()
-        self._made: S3Client | None = None
+        self._made: tuple[S3Client, ObjectGets] | None = None
         self._stats_lock = threading.Lock()
         self._requests: Counter[tuple[str, str]] = Counter()
         self._bytes = 0
@@ -136,12 +138,11 @@ class S3Store:
             return list(takewhile(lambda _: not stop.is_set(), blocks))
 
     def _open(self, target: str, more: dict[str, str], deadline: float) -> S3Stream:
-        response = self._get("get", target, more, deadline)
-        body: StreamingBody = response["Body"]
+        got = self._get("get", target, more, deadline)
         try:
-            size, etag = response["ContentLength"], response["ETag"]
-        except KeyError:
-            body.close()
+            size, etag = int(got.headers["content-length"]), got.headers["etag"]
+        except (KeyError, ValueError):
+            got.body.close()
             raise StoreUnavailable("the model store announced no length or no ETag") from None
         plan = Plan(
             target=target,
@@ -151,16 +152,16 @@ class S3Store:
             window=self._window,
             deadline=deadline,
         )
-        head = self._blocks(body, target, min(size, self._part_bytes), deadline)
+        head = self._blocks(got.body, target, min(size, self._part_bytes), deadline)
         blocks = windowed(head, self._part, plan, self._threads)
-        checksum = Checksum.of(response["ResponseMetadata"]["HTTPHeaders"])
-        return S3Stream(blocks, etag=etag, size=size, checksum=checksum, release=body.close)
+        checksum = Checksum.of(got.headers)
+        return S3Stream(blocks, etag=etag, size=size, checksum=checksum, release=got.body.close)
 
     def check(self) -> None:
         """Ask for a key that isn't there: wrong settings show, whatever the role may do."""
         try:
             more = {"Range": "bytes=0-0"}
-            self._get("check", ".mms-check", more, time.monotonic() + 60)["Body"].close()
+            self._get("check", ".mms-check", more, time.monotonic() + 60).body.close()
         except StoreRefused as exc:
             raise ValidationError(f"{self.id}: {exc.message}") from exc
         except Denied:  # a role without s3:ListBucket can't tell more
@@ -178,22 +179,16 @@ class S3Store:
         self._threads.shutdown(wait=False, cancel_futures=True)
         with self._client_lock:
             if self._made is not None:
-                self._made.close()
+                self._made[0].close()
 
-    def _get(
-        self, op: str, target: str, more: dict[str, str], deadline: float
-    ) -> GetObjectOutputTypeDef:
+    def _get(self, op: str, target: str, more: dict[str, str], deadline: float) -> Got:
         if time.monotonic() >= deadline or self._is_closed:
             raise _too_slow()
-        client = self._client()
+        gets = self._gets()
         with self._answers(op, target), self._whole_answers.within(deadline):
-            response = client.get_object(
-                Bucket=self._bucket,
-                Key=self._prefix + target,
-                **more,  # type: ignore[arg-type]
-            )
+            got = gets.get(self._prefix + target, more)
         self._note(op, "ok")
-        return response
+        return got
 
     def _page(
         self, prefix: str, more: dict[str, str], deadline: float
@@ -216,14 +211,13 @@ class S3Store:
         end = min(start + plan.part_bytes, plan.size)
         more = {"Range": f"bytes={start}-{end - 1}", "IfMatch": plan.etag}
         try:
-            response = self._get("get_range", plan.target, more, plan.deadline)
+            got = self._get("get_range", plan.target, more, plan.deadline)
         except ModelNotFound as exc:
             raise StoreUnavailable(CHANGED) from exc
-        body: StreamingBody = response["Body"]
-        if response.get("ContentRange") != f"bytes {start}-{end - 1}/{plan.size}":
-            body.close()
+        if got.headers.get("content-range") != f"bytes {start}-{end - 1}/{plan.size}":
+            got.body.close()
             raise StoreUnavailable("the model store answered another range than was asked for")
-        blocks = self._blocks(body, plan.target, end - start, plan.deadline)
+        blocks = self._blocks(got.body, plan.target, end - start, plan.deadline)
         with closing(blocks):
             return list(takewhile(lambda _: not stop.is_set(), blocks))
 
@@ -275,12 +269,21 @@ class S3Store:
             self._requests[op, outcome] += 1
 
     def _client(self) -> S3Client:
+        return self._ready()[0]
+
+    def _gets(self) -> ObjectGets:
+        return self._ready()[1]
+
+    def _ready(self) -> tuple[S3Client, ObjectGets]:
+        from mms.store.s3_gets import ObjectGets  # and botocore, on first use
+
         with self._client_lock:
             if self._made is None:
-                self._made = make_client(
+                client, credentials = make_client(
                     self._endpoint_url, *self._timeouts, connections=self._connections
                 )
-                self._whole_answers.attach(self._made)
+                send = self._whole_answers.attach(client)
+                self._made = client, ObjectGets(client, self._bucket, credentials, send)
             return self._made
 
 

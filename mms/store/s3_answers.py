@@ -35,8 +35,8 @@ class WholeAnswers:
         self._thread.deadline = deadline
         yield
 
-    def attach(self, client: S3Client) -> None:
-        """Take the client's requests over at the point where they are sent."""
+    def attach(self, client: S3Client) -> Callable[[Any], Any]:
+        """Take the client's requests over at the point where they are sent; how others are."""
         session = client._endpoint.http_session  # type: ignore[attr-defined]  # noqa: SLF001 - there is no other way
 
         def send(request: Any, **_: object) -> Any:
@@ -48,6 +48,7 @@ class WholeAnswers:
             return answer
 
         client.meta.events.register("before-send.s3", send)
+        return send
 
     def _read(self, raw: Any) -> bytes:
         parts: list[bytes] = []

@@ -12,13 +12,17 @@ from typing import TYPE_CHECKING, Any
 from mms.store.s3_problems import client_problem
 
 if TYPE_CHECKING:
+    from botocore.credentials import Credentials
     from mypy_boto3_s3 import S3Client
 
 
 def make_client(
     endpoint_url: str | None, connect_s: float, read_s: float, *, connections: int
-) -> S3Client:
-    """A client with boto3's own credential chain; raises an error of ours for wrong settings."""
+) -> tuple[S3Client, Credentials | None]:
+    """A client with boto3's own credential chain, and what it has found by that.
+
+    Raises an error of ours for wrong settings.
+    """
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
@@ -33,12 +37,13 @@ def make_client(
         tcp_keepalive=True,
     )
     try:
-        client = boto3.session.Session().client("s3", endpoint_url=endpoint_url, config=config)
+        session = boto3.session.Session()
+        client = session.client("s3", endpoint_url=endpoint_url, config=config)
     except (BotoCoreError, ValueError) as exc:
         name = type(exc).__name__ if isinstance(exc, BotoCoreError) else "ValueError"
         raise client_problem(name)[0] from exc
     client.meta.events.register("before-call.s3.GetObject", _ask_for_checksum)
-    return client
+    return client, session.get_credentials()
 
 
 def _ask_for_checksum(params: dict[str, Any], **_: object) -> None:
