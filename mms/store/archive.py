@@ -8,7 +8,6 @@ which; what the stream raises (``StoreUnavailable``) passes through. Cleaning up
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from dataclasses import dataclass
 from itertools import chain
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 from mms.errors import ModelLoadError
 from mms.store import tar
 from mms.store.blocks import Reader, beginning
+from mms.store.digest import Digest
 from mms.store.recognise import HEAD_BYTES, is_archive, tar_blocks
 from mms.store.tree import Tree
 
@@ -57,39 +57,30 @@ def unpack(
     anything is written.
     """
     base = name.rpartition("/")[2]
-    raw = _Raw(stream)
     tree = Tree(dest, limits, room)
-    rest = raw.blocks()
-    head = beginning(rest, HEAD_BYTES)
-    blocks = chain((head,), rest)
-    if is_archive(base, head, limits):
-        _unpack_archive(tar_blocks(head, blocks, limits), tree, limits)
-    else:
-        tree.add_file(base, stream.size, blocks)
-    tree.finish()
-    return Unpacked(
-        bytes=tree.bytes,
-        disk_bytes=tree.disk_bytes,
-        members=tree.members,
-        sha256=raw.hexdigest(),
-        files=tree.files,
-    )
+    with Digest(stream.size) as digest:
+        rest = _hashed(stream, digest)
+        head = beginning(rest, HEAD_BYTES)
+        blocks = chain((head,), rest)
+        if is_archive(base, head, limits):
+            _unpack_archive(tar_blocks(head, blocks, limits), tree, limits)
+        else:
+            tree.add_file(base, stream.size, blocks)
+        tree.finish()
+        return Unpacked(
+            bytes=tree.bytes,
+            disk_bytes=tree.disk_bytes,
+            members=tree.members,
+            sha256=digest.hexdigest(),
+            files=tree.files,
+        )
 
 
-class _Raw:
+def _hashed(stream: ArtifactStream, digest: Digest) -> Iterator[bytes]:
     """The stream's bytes, hashed as they pass."""
-
-    def __init__(self, stream: ArtifactStream) -> None:
-        self._stream = stream
-        self._hash = hashlib.sha256()
-
-    def blocks(self) -> Iterator[bytes]:
-        while block := self._stream.read(_BLOCK):
-            self._hash.update(block)
-            yield block
-
-    def hexdigest(self) -> str:
-        return self._hash.hexdigest()
+    while block := stream.read(_BLOCK):
+        digest.update(block)
+        yield block
 
 
 def _unpack_archive(blocks: Iterator[bytes], tree: Tree, limits: Limits) -> None:
