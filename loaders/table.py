@@ -44,6 +44,11 @@ _PRELOAD: Final = (
     "loaders.onnx.loader",
     "joblib",
     "loaders.sklearn.joblib",
+    # Every loader looks at every file: without its framework it is a small module.
+    "loaders.sklearn.skops",
+    "loaders.boosting.xgboost",
+    "loaders.boosting.lightgbm",
+    "loaders.boosting.catboost",
     "pandas",
     "sklearn",
     "sklearn.linear_model",
@@ -121,6 +126,11 @@ def recognise(path: Path, head: bytes, wanted: str | None) -> str | None:
 
 
 def preload_modules() -> list[str]:
-    """What a zygote imports before it forks workers, the lightest loaders first."""
+    """What a zygote imports before it forks workers, the lightest loaders first.
+
+    What every load asks of the installation is asked here, so that the workers inherit the answers.
+    """
+    formats()
+    installed("scikit-learn")
     roots = ((module, module.partition(".")[0]) for module in _PRELOAD)
     return [module for module, root in roots if find_spec(root) is not None]

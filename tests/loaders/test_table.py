@@ -79,6 +79,24 @@ def test_a_missing_extra_names_what_to_install(name: str) -> None:
     assert done.stdout == f"{name}\n{needs}: pip install 'mms-server[{name}]'\n"
 
 
+def test_a_worker_has_imported_what_a_load_of_a_pickle_takes(tmp_path: Path) -> None:
+    """Once the zygote has: nothing is imported and no package's metadata read for the first."""
+    joblib.dump(LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0]), tmp_path / "model.joblib")
+    code = (
+        "import sys, pathlib, importlib, importlib.metadata as metadata\n"
+        "from loaders import load, table\n"
+        "from loaders.base import LoadOptions\n"
+        "list(map(importlib.import_module, table.preload_modules()))\n"
+        "metadata.version = metadata.distributions = None\n"
+        "before = set(sys.modules)\n"
+        "load.load_model(pathlib.Path(sys.argv[1]), LoadOptions())\n"
+        "print(set(sys.modules) - before)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
 def test_the_preload_list_holds_what_is_installed_and_imports() -> None:
     """The zygote imports these names before it forks; the table alone brings no framework."""
     names = preload_modules()
