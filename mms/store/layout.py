@@ -96,7 +96,9 @@ class Layout:
     def new_id(self) -> str:
         """A new entry's id, with an empty folder to unpack into."""
         new = secrets.token_hex(8)
-        (self._tmp / new / _FILES).mkdir(mode=0o700, parents=True)
+        folder = self._tmp / new
+        folder.mkdir(0o700)
+        (folder / _FILES).mkdir(0o700)
         return new
 
     def making(self, new: str) -> Path:
