@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ def store(
         part_bytes=PART,
         window=3,
         page_keys=PAGE,
+        enough_bytes_s=math.inf,  # big objects come in ranges, however fast
     )
     yield opened
     opened.close()
