@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from queue import SimpleQueue
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from mms.fleet import payloads, wire
 from mms.fleet.page import StatusPage
@@ -24,6 +24,7 @@ from mms.worker.outbox import Outbox
 INLINE_SLOT: Final = 0  # on the status page: the thread that reads the socket
 INLINE_S: Final = 0.002  # a model that answers faster is quick
 INLINE_BYTES: Final = 64 * 1024  # bigger batches are never quick, unpacked
+INLINE_MOST_S: Final = 4 * INLINE_S  # nor are those that may take longer, by their size
 _WEIGHT: Final = 0.2  # of the newest measurement in the average
 
 
@@ -42,17 +43,34 @@ class RunBatch(Protocol):
     ) -> BatchResultLike: ...
 
 
+class _Batch(NamedTuple):
+    id: int
+    requests: list[tuple[bytes, bytes]]
+    size: int  # of its bodies, unpacked
+
+
 class _Line:
     """A loaded model and the batches that wait for it."""
 
-    __slots__ = ("busy", "may_block", "model", "run_s", "waiting")
+    __slots__ = ("busy", "may_block", "model", "run_bytes", "run_s", "waiting")
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.waiting: deque[tuple[int, list[tuple[bytes, bytes]]]] = deque()
+        self.waiting: deque[_Batch] = deque()
         self.busy = False  # a thread has it, or it stands in the queue for one
         self.may_block = hasattr(model, "answer_raw")  # a script of its own: never quick
         self.run_s = 1.0  # average; not quick until it has shown to be
+        self.run_bytes = 0.0  # the average that took so long
+
+    def is_quick(self, size: int) -> bool:
+        """Whether a batch of ``size`` bytes takes so little that it may keep all others waiting."""
+        if self.may_block or self.run_s >= INLINE_S or size > INLINE_BYTES:
+            return False
+        return self.run_s * size <= INLINE_MOST_S * self.run_bytes or size <= self.run_bytes
+
+    def learn(self, seconds: float, size: int) -> None:
+        self.run_s += _WEIGHT * (seconds - self.run_s)
+        self.run_bytes += _WEIGHT * (size - self.run_bytes)
 
 
 class Executor:
@@ -85,7 +103,7 @@ class Executor:
             # Here and now: the thread that ran its last batch still has the line.
             model, line.model = line.model, None
         del model  # not under the lock: a large one takes its time, and a script's may do anything
-        for batch_id, requests in waiting:
+        for batch_id, requests, _ in waiting:
             self._refuse(batch_id, len(requests), "the model was unloaded")
 
     @property
@@ -101,16 +119,16 @@ class Executor:
         if line is None:
             self._refuse(batch_id, len(requests), "the model isn't loaded in this worker")
             return
+        size = sum(may_hold(spec, body) for spec, body in requests)
         with self._lock:
-            quick = line.run_s < INLINE_S and not line.busy and not line.may_block
-            quick = quick and _is_small(requests)
+            quick = not line.busy and line.is_quick(size)
             if not quick:
-                line.waiting.append((batch_id, requests))
+                line.waiting.append(_Batch(batch_id, requests, size))
                 if line.busy:
                     return
             line.busy = True
         if quick:
-            self._run(INLINE_SLOT, line, batch_id, requests)
+            self._run(INLINE_SLOT, line, _Batch(batch_id, requests, size))
             self._next(line)
         else:
             self._ready.put(line)
@@ -121,7 +139,7 @@ class Executor:
             with self._lock:
                 batch = line.waiting.popleft() if line.waiting else None
             if batch is not None:
-                self._run(slot, line, *batch)
+                self._run(slot, line, batch)
                 del batch
             self._next(line)
             del line  # or an idle thread would keep an unloaded model in memory
@@ -132,15 +150,14 @@ class Executor:
             if line.busy:
                 self._ready.put(line)
 
-    def _run(
-        self, slot: int, line: _Line, batch_id: int, requests: list[tuple[bytes, bytes]]
-    ) -> None:
+    def _run(self, slot: int, line: _Line, batch: _Batch) -> None:
+        batch_id, requests, size = batch
         self._page.start(slot, batch_id)
         self._begun[slot] += 1
         begun = time.perf_counter()
         parts = self._answer(line.model, requests)
         self._done[slot] += 1  # before it is said: an unload may follow at once
-        line.run_s += _WEIGHT * (time.perf_counter() - begun - line.run_s)
+        line.learn(time.perf_counter() - begun, size)
         self._outbox.post(wire.RESULT, batch_id, parts)
         self._page.end(slot)
 
@@ -160,7 +177,3 @@ class Executor:
     def _refuse(self, batch_id: int, count: int, why: str) -> None:
         replies = [Reply("ModelError", b"", why.encode())] * count
         self._outbox.post(wire.RESULT, batch_id, payloads.encode_result(replies, 0, 0.0))
-
-
-def _is_small(requests: list[tuple[bytes, bytes]]) -> bool:
-    return sum(may_hold(spec, body) for spec, body in requests) <= INLINE_BYTES

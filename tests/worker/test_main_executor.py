@@ -108,6 +108,30 @@ def test_what_may_unpack_to_much_never_keeps_the_socket_waiting(
     assert (stage.ran_by is threading.current_thread()) == is_inline
 
 
+@pytest.mark.parametrize(("size", "is_inline"), [(50, True), (400, True), (40_000, False)])
+def test_a_batch_far_larger_than_usual_keeps_nobody_waiting(
+    stage: Stage, size: int, is_inline: bool
+) -> None:
+    """However quick the model usually is: its time grows with what it is given."""
+    stage.go.set()
+    stage.executor.add(1, object())
+    line = stage.executor._lines[1]
+    line.run_s, line.run_bytes = 0.0005, 100.0
+    stage.submit(1, [(b"", b"x" * size)])
+    assert stage.answers.came.acquire(timeout=20)
+    assert (stage.ran_by is threading.current_thread()) == is_inline
+
+
+def test_what_is_usual_is_learnt(stage: Stage) -> None:
+    """A batch of a size that has shown to be quick stays quick."""
+    stage.executor.add(1, object())
+    line = stage.executor._lines[1]
+    for _ in range(100):
+        line.learn(0.0005, 40_000)
+    assert line.is_quick(40_000)
+    assert not line.is_quick(1 << 20)
+
+
 def test_a_removed_model_is_let_go_at_once(stage: Stage) -> None:
     """Though the thread that ran its last batch may still hold its line."""
 
