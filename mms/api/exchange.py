@@ -79,7 +79,8 @@ class Exchange:
 
     async def refuse(self, problem: Problem, error: MmsError) -> None:
         """Write an error, unless an answer has begun already."""
-        self.record.error = error
+        # Its frames hold this exchange and the body: a cycle, which would wait for a collection.
+        self.record.error = error.with_traceback(None)
         if self.is_started:
             return
         body = problem.body(self.id)

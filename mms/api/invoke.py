@@ -80,9 +80,7 @@ class Invoker:
             await self._fail(run, InternalFailure())
         finally:
             run.stop()
-            run.watch = (
-                None  # which holds on to ``run``: a cycle would leave it all to the collector
-            )
+            run.watch = None  # which holds ``run``: a cycle would wait for a collection
             exchange.close()
 
     async def _answer(self, run: _Run, route: str, name: bytes) -> Answer:

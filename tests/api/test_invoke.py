@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from mms.api.client_watch import ClientWatch
+from mms.api.exchange import Exchange
 from mms.api.ports import RequestRecord
-from mms.errors import Overloaded
+from mms.errors import ModelError, Overloaded
 from mms.types import Answer
 from tests.api.fake_backend import FakeBackend
 from tests.api.raw_client import request_bytes
@@ -82,6 +83,26 @@ async def test_an_answered_request_leaves_nothing_to_the_garbage_collector() -> 
             gc.enable()
         records = set(map(id, world.records.seen))
     assert len([o for o in held if id(o) not in records]) <= 2  # the last one's
+
+
+async def test_a_refused_request_leaves_nothing_for_the_garbage_collector_either() -> None:
+    """Bodies that no model can read would pile up, beyond MMS_MAX_INFLIGHT_BYTES."""
+
+    class Refusing(FakeBackend):
+        async def invoke(self, *_: object, **__: object) -> Answer:
+            raise ModelError("never again")
+
+    async with running(Refusing()) as world:
+        client = await world.connect()
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(20):
+                await client.request("POST", "/invocations", b"x" * 500_000, {TARGET: "m"})
+            held = [o for o in gc.get_objects() if type(o) is Exchange]
+        finally:
+            gc.enable()
+    assert len(held) <= 2  # the last one's
 
 
 @pytest.mark.parametrize("caller_id", ["x" * 129, "with blank", "tab\there"])
