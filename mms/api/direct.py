@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from mms.api.asking import ENDPOINT, Asking, InvokeLimits, match
+from mms.api.exchange import CLIENT_CLOSED, id_headers
 from mms.api.ports import Backend, Observer, Permit, RequestRecord, Submission
 from mms.api.problems import Headers, Problem, problem_of
 from mms.api.reply import reply_headers
@@ -22,8 +23,6 @@ from mms.api.request_ids import RequestIds
 from mms.api.runtime import INVOKED_VARIANT, runtime_problem_of
 from mms.errors import Draining, MmsError
 from mms.types import Answer, Invocation
-
-CLIENT_CLOSED = 499  # never sent: the record of a request whose client had gone
 
 logger = logging.getLogger("mms.api")
 
@@ -129,9 +128,7 @@ class Direct:
         record = self.record
         record.status = status
         record.bytes_out = len(body)
-        headers.append((b"x-amzn-requestid", record.request_id.encode()))
-        if record.caller_id:
-            headers.append((b"x-request-id", record.caller_id.encode()))
+        headers += id_headers(record)
         self._line.answer(status, headers, body)
         self._close()
 

@@ -1,7 +1,8 @@
 """One request on its way to one answer: its ids, its record, and the writing of the response.
 
-Every answer of the server goes out through here, so that each has its ids and is observed exactly
-once. Whether the connection outlives the answer is the protocol's business (``mms.api.protocol``).
+Every answer that a task gives goes out through here, so that each has its ids and is observed
+exactly once (``mms.api.direct`` sees to its own). Whether the connection outlives the answer is the
+protocol's business (``mms.api.protocol``).
 """
 
 from __future__ import annotations
@@ -63,10 +64,7 @@ class Exchange:
         self._clock = clock
 
     def id_headers(self) -> Headers:
-        ids: Headers = [(b"x-amzn-requestid", self.id.encode())]
-        if self.record.caller_id:
-            ids.append((b"x-request-id", self.record.caller_id.encode()))
-        return ids
+        return id_headers(self.record)
 
     async def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """Write the whole answer; ``headers`` has its length."""
@@ -92,3 +90,11 @@ class Exchange:
         """Tell the observer; the last thing that happens."""
         self.record.seconds = self._clock() - self.started
         self._observer.request(self.record)
+
+
+def id_headers(record: RequestRecord) -> Headers:
+    """The ids that every answer carries: ours, and the caller's if there is one."""
+    ids: Headers = [(b"x-amzn-requestid", record.request_id.encode())]
+    if record.caller_id:
+        ids.append((b"x-request-id", record.caller_id.encode()))
+    return ids
