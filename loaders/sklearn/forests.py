@@ -91,7 +91,7 @@ def _fits(tree: Any, shape: tuple[Any, Any]) -> bool:
         own is not None
         and vars(tree).get("n_features_in_") == features == own.n_features
         and vars(tree).get("n_outputs_") == 1 == own.n_outputs
-        and own.max_n_classes == classes
+        and vars(tree).get("n_classes_", 1) == classes == own.max_n_classes
     )
 
 

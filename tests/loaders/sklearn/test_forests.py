@@ -86,6 +86,14 @@ def test_a_forest_with_a_tree_that_is_not_like_the_others_keeps_its_own_methods(
         assert quick_calls(forest) == {}
 
 
+@pytest.mark.parametrize("name", ["n_features_in_", "n_outputs_", "n_classes_"])
+def test_a_forest_with_a_tree_that_lies_about_its_shape_keeps_its_own_methods(name: str) -> None:
+    """Which refuse it, or give what they give."""
+    forest = _fitted(RandomForestClassifier)
+    setattr(forest.estimators_[11], name, 2)
+    assert quick_calls(forest) == {}
+
+
 def test_a_version_that_nobody_has_looked_at_keeps_its_own_methods(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
