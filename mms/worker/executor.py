@@ -1,8 +1,8 @@
 """Runs batches: a few threads, one batch at a time for each model, its batches in order.
 
 Models take turns, so that one with many batches waiting doesn't keep the others from a thread.
-Quick models' batches are run by the thread that reads the socket: handing them over would cost more
-than running them. Whatever a model does, each request is answered exactly once, unless
+Quick models' batches are run by the thread that reads the socket: handing them over costs a good
+part of what running them does. Whatever a model does, each request is answered exactly once, unless
 the process dies; a model that was asked for but isn't here is said to be missing, not a crash.
 """
 
