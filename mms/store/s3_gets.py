@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     Send = Callable[[Any], Any]
 
-_ELSEWHERE = {301, 307, 308, 400}  # the bucket has moved, or its region isn't the one we sign for
+_MOVED = {301, 307, 308}
+_OTHER_REGION = "AuthorizationHeaderMalformed"  # isn't the one we sign for
 _NO_KEY = "NoSuchKey"
 _KEPT = ("user-agent",)  # of the headers; what else is signed is of one request
 _SIGNED_AS_WE_DO = {"host", "x-amz-content-sha256", "x-amz-date", "x-amz-security-token"}
@@ -94,8 +95,9 @@ class ObjectGets:
             answer = self._send(self._request(way, credentials, key, more))
             if answer.status_code < 300:
                 return _got(answer.headers, answer.raw)
-            if answer.status_code not in _ELSEWHERE:
-                raise self._error(answer)
+            error = self._error(answer)
+            if not _is_elsewhere(error):
+                raise error
             self._way = None
         return self._by_boto3(key, more)
 
@@ -140,6 +142,13 @@ class ObjectGets:
             None,  # type: ignore[arg-type]  # an error has no shape of its own
         )
         return ClientError(parsed, "GetObject")
+
+
+def _is_elsewhere(error: ClientError) -> bool:
+    """Whether the bucket isn't where it was."""
+    response = error.response
+    moved = response["ResponseMetadata"]["HTTPStatusCode"] in _MOVED
+    return moved or response["Error"]["Code"] == _OTHER_REGION
 
 
 def _got(headers: Mapping[str, str], raw: Any) -> Got:
