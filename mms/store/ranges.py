@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import math
 import threading
 import time
 import zlib
@@ -20,14 +19,11 @@ from typing import TYPE_CHECKING, Protocol, Self
 from mms.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping
+    from collections.abc import Callable, Generator, Mapping
     from concurrent.futures import Executor
 
     Blocks = list[bytes]
     GetRange = Callable[["Plan", int, threading.Event], Blocks]
-
-
-TRIAL = 8  # this share of a part shows how fast the store is; blocks are no larger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,17 +36,15 @@ class Plan:
     part_bytes: int
     window: int
     deadline: float
-    enough_bytes_s: float  # a store that is faster isn't asked for ranges; infinity: it always is
 
 
 def windowed(
-    whole: Generator[bytes, None, None], get_range: GetRange, plan: Plan, threads: Executor
+    head: Generator[bytes, None, None], get_range: GetRange, plan: Plan, threads: Executor
 ) -> Generator[bytes, None, None]:
-    """All of ``whole``, the first answer, if it comes fast enough; else its first part and ranges.
+    """``head`` has the first part; then the ranges after it, ``window - 1`` of them on their way.
 
-    ``window - 1`` ranges are on their way at any time. ``get_range(plan, start, stop)`` runs in
-    ``threads`` and gives up when ``stop`` is set, which is when the reader has closed early or
-    failed.
+    ``get_range(plan, start, stop)`` runs in ``threads`` and gives up when ``stop`` is set, which is
+    when the reader has closed early or failed.
     """
     stop = threading.Event()
     starts = iter(range(plan.part_bytes, plan.size, plan.part_bytes))
@@ -59,55 +53,18 @@ def windowed(
         return [threads.submit(get_range, plan, start, stop) for start in islice(starts, n)]
 
     pending = deque[Future[list[bytes]]]()
-    pace = _Pace()
     try:
-        if plan.enough_bytes_s < math.inf:
-            yield from pace.of(whole, plan.part_bytes // TRIAL)
-        if plan.size <= plan.part_bytes or pace.bytes_s >= plan.enough_bytes_s:
-            yield from whole
-            return
         pending.extend(ask(plan.window - 1))
-        yield from _exactly(whole, plan.part_bytes - pace.bytes)
-        whole.close()
+        yield from head
         while pending:
             part = result_of(pending.popleft(), plan.deadline)
             pending.extend(ask(1))
             yield from part
     finally:
         stop.set()
-        whole.close()
+        head.close()
         for future in pending:
             future.cancel()
-
-
-class _Pace:
-    """How fast blocks come, not counting what is done with them."""
-
-    def __init__(self) -> None:
-        self.bytes = 0
-        self._seconds = 0.0
-
-    @property
-    def bytes_s(self) -> float:
-        return self.bytes / max(self._seconds, 1e-9)
-
-    def of(self, blocks: Iterator[bytes], n: int) -> Iterator[bytes]:
-        """Whole blocks, until they are ``n`` bytes or more."""
-        while self.bytes < n:
-            began = time.perf_counter()
-            block = next(blocks, b"")
-            self._seconds += time.perf_counter() - began
-            if not block:
-                return
-            self.bytes += len(block)
-            yield block
-
-
-def _exactly(blocks: Iterator[bytes], n: int) -> Iterator[bytes]:
-    """``n`` bytes; what the last block has beyond is dropped."""
-    while n > 0 and (block := next(blocks, b"")):
-        yield block[:n]
-        n -= len(block)
 
 
 def result_of(future: Future[list[bytes]], deadline: float) -> list[bytes]:

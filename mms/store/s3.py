@@ -1,4 +1,4 @@
-"""S3 as a store: one GET an artifact, and for big ones that come slowly a window of ranges.
+"""S3 as a store: one GET an artifact, and for big ones an ordered window of ranges.
 
 Retries are not made here but in :mod:`mms.store.fetch`, which can start an artifact over. The
 client (:mod:`mms.store.s3_client`) is made on first use, objects are asked for by
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from mms.errors import ModelNotFound, StoreUnavailable, ValidationError
 from mms.store.base import Denied, Listed, NotModified, StoreRefused, StoreStats
 from mms.store.members import read_ahead
-from mms.store.ranges import TRIAL, Checksum, Plan, S3Stream, windowed
+from mms.store.ranges import Checksum, Plan, S3Stream, windowed
 from mms.store.s3_answers import WholeAnswers
 from mms.store.s3_client import make_client
 from mms.store.s3_problems import CHANGED, client_problem, problem
@@ -40,7 +40,6 @@ log = logging.getLogger("mms.store")
 
 PART_BYTES = 8 << 20
 WINDOW = 4
-ENOUGH_BYTES_S = 250e6  # far beyond what one connection to a store over a network brings
 PAGE_KEYS = 1000  # as many as S3 gives
 _READ = 256 << 10
 
@@ -49,8 +48,7 @@ class S3Store:
     """The artifacts below ``prefix`` (empty, or ending in a slash) of ``bucket``.
 
     ``connections`` is how many fetches run side by side; a big one takes up to ``window``
-    connections, unless the first brings ``enough_bytes_s``. An attempt may outlive its deadline by
-    the timeouts, never by more.
+    connections. An attempt may outlive its deadline by the timeouts, never by more.
     """
 
     def __init__(
@@ -65,7 +63,6 @@ class S3Store:
         part_bytes: int = PART_BYTES,
         window: int = WINDOW,
         page_keys: int = PAGE_KEYS,
-        enough_bytes_s: float = ENOUGH_BYTES_S,
     ) -> None:
         self.id = f"s3://{bucket}/{prefix}"
         self._bucket = bucket
@@ -76,8 +73,6 @@ class S3Store:
         self._part_bytes = part_bytes
         self._window = window
         self._page_keys = page_keys
-        self._enough_bytes_s = enough_bytes_s
-        self._read_bytes = max(1, min(_READ, part_bytes // TRIAL))
         self._threads = ThreadPoolExecutor(connections * (window - 1), "mms-ranges")
         self._is_closed = False
         self._whole_answers = WholeAnswers(lambda: self._is_closed)
@@ -88,7 +83,7 @@ class S3Store:
         self._bytes = 0
 
     def open(self, target: TargetModel, *, known_etag: str | None, deadline: float) -> S3Stream:
-        """Exactly one GetObject; a big object's ranges are asked for as it is read, if at all."""
+        """Exactly one GetObject; a big object's further ranges are asked for as it is read."""
         return self._open(
             target, {} if known_etag is None else {"IfNoneMatch": known_etag}, deadline
         )
@@ -156,10 +151,9 @@ class S3Store:
             part_bytes=self._part_bytes,
             window=self._window,
             deadline=deadline,
-            enough_bytes_s=self._enough_bytes_s,
         )
-        whole = self._blocks(got.body, target, size, deadline)
-        blocks = windowed(whole, self._part, plan, self._threads)
+        head = self._blocks(got.body, target, min(size, self._part_bytes), deadline)
+        blocks = windowed(head, self._part, plan, self._threads)
         checksum = Checksum.of(got.headers)
         return S3Stream(blocks, etag=etag, size=size, checksum=checksum, release=got.body.close)
 
@@ -240,7 +234,7 @@ class S3Store:
                 with self._answers("read", target):
                     if left < self._timeouts[1]:
                         body.set_socket_timeout(left)
-                    block: bytes = raw.read1(min(n, self._read_bytes))
+                    block: bytes = raw.read1(min(n, _READ))
                 if not block:
                     self._note("read", "cut")
                     raise StoreUnavailable("the model store cut an answer short")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import TYPE_CHECKING
 
@@ -39,7 +38,6 @@ def store(
         part_bytes=PART,
         window=3,
         page_keys=PAGE,
-        enough_bytes_s=math.inf,  # big objects come in ranges, however fast
     )
     yield opened
     opened.close()

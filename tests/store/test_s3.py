@@ -104,32 +104,6 @@ def test_a_big_object_is_a_window_of_ranges_of_one_version(
     assert {seen.headers["if-match"] for seen in ranges} == {etag}
 
 
-@pytest.mark.parametrize("fault", ["", "latency:0.3", "rate:2000000"])
-def test_ranges_are_for_a_store_that_is_slow(
-    fault: str,
-    s3_environ: None,
-    s3_server: S3Server,
-    bucket: Bucket,
-    bucket_prefix: str,
-    fault_proxy: FaultProxy,
-    deadline: float,
-) -> None:
-    """An object whose bytes come fast enough is one GET, whatever its size and its wait."""
-    body = os.urandom(32 * PART + 7)
-    bucket.put(bucket_prefix + T, body)
-    store = S3Store(
-        s3_server.bucket,
-        bucket_prefix,
-        endpoint_url=fault_proxy.endpoint_url,
-        part_bytes=16 * PART,
-        enough_bytes_s=6e6,
-    )
-    fault_proxy.fault(fault)
-    assert read(store, deadline=deadline) == body
-    assert fault_proxy.count("GET") == (3 if fault.startswith("rate") else 1)
-    store.close()
-
-
 def test_no_more_than_the_window_is_read_ahead(
     store: S3Store, bucket: Bucket, bucket_prefix: str, fault_proxy: FaultProxy, deadline: float
 ) -> None:
