@@ -66,12 +66,10 @@ async def _run(settings: Settings, sock: socket.socket, sink: LogSink) -> int:
 def _settle() -> None:
     """Keep collections from walking through what is here for good: modules, the S3 client's tables.
 
-    A full one stalled the event loop for 40 to 60 ms. What a request makes is freed without them,
-    so they may also be rare: at the default they took a tenth of the time.
+    A full one stalled the event loop for 40 to 60 ms.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
 
 
 class Application:

@@ -68,7 +68,8 @@ def run_together(model: Model, requests: Sequence[tuple[bytes, bytes]], max_rows
     groups: dict[bytes, _Group] = {}
     for index, (spec, body) in enumerate(requests):
         method = _method(spec, model.methods)
-        rows = json.plain_rows(body) if method else []
+        # A large body is not parsed twice where it has to be refused.
+        rows = json.plain_rows(body) if method and len(body) <= MAX_BYTES else []
         if not rows:
             done.apart.append(index)
             continue
