@@ -34,7 +34,7 @@ def store(
         bucket_prefix,
         endpoint_url=fault_proxy.endpoint_url,
         connections=2,
-        read_timeout_s=0.5,
+        read_timeout_s=1.5,
         part_bytes=PART,
         window=3,
         page_keys=PAGE,
